@@ -1,0 +1,345 @@
+//! The steps that write something: to the object, or to the control plane.
+//!
+//! Owns how each step is carried out and how its outcome goes back into what the pass knows. Every write is fenced by
+//! the lease, and every write to the object's metadata is a compare-and-swap.
+
+use std::sync::Arc;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::{Api, Resource};
+use serde_json::{Value, json};
+use tracing::{debug, info, warn};
+
+use crate::api::conditions::status_patch_over;
+use crate::api::{FIELD_MANAGER, RunaiClusterStatus, Watched};
+use crate::domain::claims::NameClaim;
+use crate::domain::plan::NewCluster;
+use crate::domain::{
+    ClusterName, ClusterUuid, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting, Trouble, report,
+    schedule,
+};
+use crate::runai::{self, ApiError, Class, DeleteReply, Operation};
+
+use super::calls::{CallError, call};
+use super::clock::Boottime;
+use super::notes;
+use super::pass::{Flow, Pass, now};
+use super::planes::{Connection, trouble};
+use super::settings::SEND_WINDOW;
+use super::status;
+use super::sync::lock;
+
+impl Pass<'_> {
+    fn api(&self) -> Api<Watched> {
+        Api::namespaced(self.ctx.client.clone(), &self.key.namespace)
+    }
+
+    pub(super) fn reference(&self) -> ObjectReference {
+        self.object.object_ref(&())
+    }
+
+    // ---- to the object ----
+
+    /// Makes the metadata say `marks`. The claims say it first: two objects cannot mark one registration.
+    pub(super) async fn mark(&mut self, marks: &Marks) -> Flow {
+        if !self.claim(marks) {
+            return Flow::GoOn;
+        }
+        if let Some(intent) = &marks.intent {
+            let Some(turn) = &mut self.turn else {
+                // Without a turn the look is not the last thing before the intent: take it, and look anew.
+                self.observed.named = Named::NotLooked;
+                return Flow::GoOn;
+            };
+            turn.intent_started = Some(Boottime::now());
+            self.memory.intent = Some(intent.clone());
+            self.memory.unsent = Some(intent.attempt);
+            self.memory.empty_look = None;
+        }
+        let patch = notes::mark_patch(&self.object, marks, &self.ctx.signer);
+        match self.patch_metadata(&patch).await {
+            Ok(()) => {}
+            Err(flow) => return flow,
+        }
+        match &marks.intent {
+            Some(intent) => self.observed.armed = Some(intent.attempt),
+            None => {
+                self.memory.intent = None;
+                self.memory.unsent = None;
+                self.memory.empty_look = None;
+            }
+        }
+        if marks.identity.is_some() {
+            self.memory.learned = None;
+        }
+        self.reread();
+        Flow::GoOn
+    }
+
+    /// Lays claim to what `marks` say. `false` if somebody else was first.
+    fn claim(&self, marks: &Marks) -> bool {
+        let name = marks.intent.as_ref().map(|intent| NameClaim {
+            origin: intent.origin.clone(),
+            tenant: intent.tenant,
+            name: intent.name.clone(),
+        });
+        let uuid = marks.identity.as_ref().map(|identity| identity.uuid);
+        let mut claims = lock(&self.ctx.claims);
+        let others = [uuid.and_then(|uuid| claims.owner(uuid)), name.as_ref().and_then(|name| claims.name_holder(name))];
+        if others.into_iter().flatten().any(|other| *other != self.key) {
+            return false;
+        }
+        claims.set(&self.key, Some(self.ctx.claim(&self.object, uuid, name)));
+        true
+    }
+
+    /// Takes in what the object says now.
+    fn reread(&mut self) {
+        let asked_at = self.recorded.delete_requested_at;
+        self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
+        self.recorded.delete_requested_at = self.recorded.delete_requested_at.or(asked_at);
+        self.ctx.index(&self.object, &self.recorded, &self.memory);
+        self.look_again();
+    }
+
+    /// The uuid of a lost registration leaves status, so that a new one can enter it.
+    pub(super) async fn forget_lost(&mut self) -> Flow {
+        let patch = json!({ "status": { "uuid": null, "origin": null, "state": null, "lastLiveness": null } });
+        match self.patch_status(&patch).await {
+            Ok(()) => {
+                self.reread();
+                Flow::GoOn
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    pub(super) async fn release(&mut self, plan: &Plan) -> Flow {
+        let patch = notes::release_patch(&self.object);
+        match self.patch_metadata(&patch).await {
+            Ok(()) => {}
+            Err(flow) => return flow,
+        }
+        info!(object = %self.key, why = plan.why.as_str(), "{}; finalizer removed", plan.message);
+        if let Some(note) = report::farewell(plan, &status::before(&self.object)) {
+            self.ctx.events.publish(self.reference(), note, "Delete");
+        }
+        Flow::End(Action::await_change())
+    }
+
+    /// Writes `after` if it differs from what is there. `false` when that failed.
+    pub(super) async fn write_status(&mut self, after: &RunaiClusterStatus) -> bool {
+        let Some(patch) = status_patch_over(&self.object.status, after) else {
+            return true;
+        };
+        match self.patch_status(&patch).await {
+            Ok(()) => true,
+            Err(error) if error.is_not_found() => true,
+            Err(error) => {
+                warn!(object = %self.key, %error, "status not written");
+                false
+            }
+        }
+    }
+
+    async fn patch_status(&mut self, patch: &Value) -> Result<(), CallError> {
+        let params = PatchParams::apply(FIELD_MANAGER);
+        let api = self.api();
+        let written = call(api.patch_status(&self.key.name, &params, &Patch::Merge(patch))).await?;
+        self.object = Arc::new(written);
+        Ok(())
+    }
+
+    async fn patch_metadata(&mut self, patch: &Value) -> Result<(), Flow> {
+        if !self.ctx.leadership.is_leader() {
+            return Err(Flow::End(Action::await_change()));
+        }
+        let params = PatchParams::apply(FIELD_MANAGER);
+        let api = self.api();
+        match call(api.patch(&self.key.name, &params, &Patch::Merge(patch))).await {
+            Ok(written) => {
+                self.object = Arc::new(written);
+                Ok(())
+            }
+            Err(error) => {
+                // What was claimed for the write goes back to what the object says.
+                self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
+                self.ctx.index(&self.object, &self.recorded, &self.memory);
+                Err(self.failed(&error))
+            }
+        }
+    }
+
+    /// A write to the object failed: the next pass sees what became of it.
+    fn failed(&mut self, error: &CallError) -> Flow {
+        if error.is_not_found() {
+            return Flow::End(Action::await_change());
+        }
+        if error.is_conflict() {
+            debug!(object = %self.key, "somebody else wrote first");
+            return Flow::End(Action::requeue(schedule::backoff(1, fastrand::u64(..)) / 4));
+        }
+        warn!(object = %self.key, %error, "object not written");
+        self.memory.pass_ended(Some(Reason::ConnectionFailed), now());
+        Flow::End(Action::requeue(schedule::backoff(self.memory.failures, fastrand::u64(..))))
+    }
+
+    // ---- to the control plane ----
+
+    pub(super) async fn create(&mut self, new: &NewCluster) -> Flow {
+        let (Some(connection), Some(turn), Some(attempt)) =
+            (self.connection.clone(), &mut self.turn, self.observed.armed.take())
+        else {
+            return Flow::End(Action::requeue(schedule::FIRST_DELAY));
+        };
+        let (Some(permit), Some(started)) = (turn.permit.take(), turn.intent_started) else {
+            return Flow::End(Action::requeue(schedule::FIRST_DELAY));
+        };
+        let leadership = self.ctx.leadership.clone();
+        let permit = permit.only_if(move || leadership.is_leader() && started.elapsed() < SEND_WINDOW);
+        let NewCluster { name, domain, version } = new.clone();
+        let body = runai::NewCluster { name, domain, version };
+        self.memory.unsent = None;
+        self.ctx.keep(&self.key, &self.object, &self.memory);
+        let outcome = connection.client.create(&body, permit).await;
+        // The turn is over; what follows is bookkeeping.
+        self.turn = None;
+        match outcome {
+            Ok(record) => self.created(&connection, record),
+            Err(error) => self.not_created(&error, attempt),
+        }
+        Flow::GoOn
+    }
+
+    fn created(&mut self, connection: &Connection, record: RemoteCluster) {
+        info!(object = %self.key, uuid = %record.uuid, "registration created");
+        connection.inventory.wrote(record.clone());
+        let who = connection.who();
+        self.memory.learned = Some(Identity {
+            uuid: record.uuid,
+            provenance: Provenance::Created,
+            tenant: Some(record.tenant),
+            origin: Some(who.origin),
+            credential: Some(who.credential),
+        });
+        self.reread();
+        self.observed.uuid = Sighting::Present(record);
+    }
+
+    fn not_created(&mut self, error: &ApiError, attempt: uuid::Uuid) {
+        // From here on only a look that starts later says anything.
+        self.observed.named = Named::NotLooked;
+        let told = trouble(error);
+        let throttled = matches!(error.class(), Class::Throttled(_));
+        if error.is_held_back() || error.certainly_not_sent() || throttled {
+            self.memory.unsent = Some(attempt);
+            self.observed.trouble = Some(told);
+        } else if matches!(error.status(), Some(400..=499)) {
+            let reason = if error.status() == Some(409) { Reason::NameHeld } else { told.reason };
+            let stalled = told.stalled && reason != Reason::NameHeld;
+            self.observed.refused = Some(Trouble { reason, stalled, ..told });
+        } else {
+            info!(object = %self.key, %error, "the answer to the create was lost; looking what became of it");
+        }
+    }
+
+    pub(super) async fn rename(&mut self, uuid: ClusterUuid, name: &ClusterName) -> Flow {
+        let Some(connection) = self.connection.clone() else { return Flow::GoOn };
+        let outcome = match self.fenced(&connection, Operation::RenameCluster).await {
+            Ok(permit) => connection.client.rename(uuid, name, permit).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(()) => {
+                info!(object = %self.key, %uuid, %name, "registration renamed");
+                self.memory.renamed(self.object.metadata.generation.unwrap_or_default(), now());
+                connection.inventory.renamed(uuid, name);
+                if let Sighting::Present(record) = &mut self.observed.uuid {
+                    name.as_str().clone_into(&mut record.name);
+                }
+            }
+            Err(error) if error.class() == Class::Gone => self.observed.uuid = Sighting::NotListed,
+            Err(error) => {
+                let told = trouble(&error);
+                let held = error.status() == Some(409);
+                let reason = if held { Reason::NameHeld } else { told.reason };
+                self.observed.trouble = Some(Trouble { reason, stalled: told.stalled && !held, ..told });
+            }
+        }
+        Flow::GoOn
+    }
+
+    pub(super) async fn delete(&mut self, uuid: ClusterUuid, force: bool) -> Flow {
+        let Some(connection) = self.connection.clone() else { return Flow::GoOn };
+        if !force && let Err(held) = lock(&connection.throttle).take(std::time::Instant::now()) {
+            if held.first {
+                self.tell_throttled();
+            }
+            self.observed.trouble = Some(Trouble {
+                reason: Reason::DeletionThrottled,
+                message: "waiting: the control plane's spec.maxDeletionsPerMinute is reached".to_owned(),
+                stalled: false,
+                retry_after: Some(held.wait),
+            });
+            return Flow::GoOn;
+        }
+        let outcome = match self.fenced(&connection, Operation::DeleteCluster).await {
+            Ok(permit) => connection.client.delete(uuid, force, permit).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(reply) => self.deleted(&connection, uuid, reply),
+            Err(error) => self.observed.trouble = Some(trouble(&error)),
+        }
+        Flow::GoOn
+    }
+
+    fn deleted(&mut self, connection: &Connection, uuid: ClusterUuid, reply: DeleteReply) {
+        let repeated = std::mem::replace(&mut self.observed.delete_sent, true);
+        info!(object = %self.key, %uuid, ?reply, "deletion requested");
+        match reply {
+            DeleteReply::Accepted | DeleteReply::Done => {
+                let at = *self.recorded.delete_requested_at.get_or_insert_with(now);
+                self.memory.delete_accepted = Some((connection.client.origin(), connection.client.credential()));
+                if reply == DeleteReply::Done {
+                    connection.inventory.gone(uuid);
+                    self.observed.uuid = Sighting::NotListed;
+                } else {
+                    connection.inventory.delete_requested(uuid, at);
+                    if let Sighting::Present(record) = &mut self.observed.uuid {
+                        record.delete_requested_at.get_or_insert(at);
+                    }
+                }
+            }
+            DeleteReply::NotFound => self.observed.uuid = Sighting::NotListed,
+            DeleteReply::Conflict if repeated => {
+                self.observed.trouble = Some(Trouble {
+                    reason: Reason::Rejected,
+                    message: format!("the control plane refuses to delete registration {uuid} at present (409)"),
+                    stalled: false,
+                    retry_after: None,
+                });
+            }
+            DeleteReply::Conflict => self.observed.uuid = Sighting::NotListed,
+        }
+    }
+
+    /// A permit that is void without the lease.
+    async fn fenced(&self, connection: &Connection, operation: Operation) -> Result<runai::Permit, ApiError> {
+        let leadership = self.ctx.leadership.clone();
+        Ok(connection.client.permit(operation).await?.only_if(move || leadership.is_leader()))
+    }
+
+    fn tell_throttled(&self) {
+        let name = super::context::control_plane_of(&self.object);
+        warn!(control_plane = name, "deletions are slowed down by spec.maxDeletionsPerMinute");
+        super::control_plane::tell(
+            self.ctx,
+            name,
+            Reason::DeletionThrottled,
+            "more RunaiClusters are being deleted than spec.maxDeletionsPerMinute allows; the rest waits. To stop, scale the operator to zero and set spec.deletion.policy: Orphan",
+        );
+    }
+}

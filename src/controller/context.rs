@@ -1,0 +1,324 @@
+//! What all passes share: clients, claims, and what the process remembers of each object.
+//!
+//! Owns who is woken when something changes. Must not know what a pass does.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::{Client, ResourceExt};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::api::{CLUSTER_UUID, CREATE_PENDING, DEFAULT_CONTROL_PLANE, Lenient, RECONCILE_REQUESTED_AT, REGISTERED_WITH, Watched};
+use crate::domain::claims::NameClaim;
+use crate::domain::plan::claimed_uuid;
+use crate::domain::{Claim, Claims, ClusterUuid, Memory, ObjectKey, Recorded};
+use crate::inventory::Changed;
+use crate::telemetry::metrics::Metrics;
+
+use super::crd_guard::CrdGuard;
+use super::events::Events;
+use super::lease::Leadership;
+use super::notes;
+use super::planes::Planes;
+use super::settings::Settings;
+use super::signer::Signer;
+use super::status;
+use super::sync::lock;
+use super::watch::Change;
+
+/// Shared by all passes.
+pub(crate) struct Context {
+    pub(crate) client: Client,
+    pub(crate) settings: Settings,
+    pub(crate) leadership: Leadership,
+    pub(crate) signer: Signer,
+    pub(crate) planes: Planes,
+    pub(crate) claims: Mutex<Claims>,
+    pub(crate) events: Events,
+    pub(crate) metrics: Metrics,
+    pub(crate) crd: CrdGuard,
+    pub(crate) lanes: Vec<Lane>,
+    entries: Mutex<HashMap<ObjectKey, Entry>>,
+}
+
+/// The objects of one watched namespace, or of all.
+#[derive(Debug)]
+pub(crate) struct Lane {
+    /// `None`: all namespaces.
+    pub(crate) namespace: Option<String>,
+    pub(crate) store: Store<Watched>,
+    pub(crate) queue: UnboundedSender<ObjectRef<Watched>>,
+}
+
+/// What is kept of one object.
+#[derive(Debug, Default)]
+struct Entry {
+    memory: Memory,
+    /// The reply to our last write, as long as it may be newer than the store.
+    newest: Option<Arc<Watched>>,
+    /// No pass before this moment, unless the object differs from this.
+    hold: Option<(Instant, u64)>,
+    /// What an object that is not in step waits for.
+    waits_for: Option<(Option<ClusterUuid>, Option<String>)>,
+}
+
+/// What a pass starts from.
+pub(crate) enum Start {
+    /// Not now: come back after this long.
+    Held(Duration),
+    /// The newest object known, and the memory of it.
+    Go(Arc<Watched>, Memory),
+}
+
+impl Context {
+    #[allow(clippy::too_many_arguments, reason = "called once")]
+    pub(crate) fn new(
+        client: Client,
+        settings: Settings,
+        leadership: Leadership,
+        signer: Signer,
+        planes: Planes,
+        metrics: Metrics,
+        lanes: Vec<Lane>,
+    ) -> Self {
+        Self {
+            events: Events::new(client.clone()),
+            crd: CrdGuard::new(client.clone()),
+            client,
+            settings,
+            leadership,
+            signer,
+            planes,
+            claims: Mutex::default(),
+            metrics,
+            lanes,
+            entries: Mutex::default(),
+        }
+    }
+
+    // ---- changes ----
+
+    /// Takes in a change of an object, and wakes it unless it is the echo of our own write.
+    pub(crate) fn object_changed(&self, change: Change<Watched>) {
+        match change {
+            Change::Applied(object) => {
+                let key = notes::key_of(&object);
+                let (memory, echo) = {
+                    let mut entries = lock(&self.entries);
+                    let entry = entries.entry(key.clone()).or_default();
+                    let echo = entry.newest.as_ref().is_some_and(|newest| !is_newer(&object, newest));
+                    if !echo {
+                        entry.newest = None;
+                    }
+                    (entry.memory.clone(), echo)
+                };
+                if echo {
+                    return;
+                }
+                self.index(&object, &notes::read(&object, &self.signer, &memory), &memory);
+                if let Some(status) = object.status() {
+                    self.metrics.object(&key.namespace, &key.name, Some(&status::metrics(status)));
+                }
+                self.enqueue(&key);
+            }
+            Change::Deleted(object) => self.forget(&notes::key_of(&object)),
+            Change::Resynced => {}
+        }
+    }
+
+    fn forget(&self, key: &ObjectKey) {
+        lock(&self.entries).remove(key);
+        lock(&self.claims).set(key, None);
+        self.metrics.object(&key.namespace, &key.name, None);
+        // What this object held may be free now.
+        let waiting: Vec<_> = {
+            let entries = lock(&self.entries);
+            entries.iter().filter(|(_, entry)| entry.waits_for.is_some()).map(|(key, _)| key.clone()).collect()
+        };
+        for key in waiting {
+            self.wake(&key);
+        }
+    }
+
+    /// Keeps the claims of an object in step with its notes.
+    pub(crate) fn index(&self, object: &Watched, recorded: &Recorded, memory: &Memory) {
+        let name = recorded.intent.as_ref().map(|intent| NameClaim {
+            origin: intent.origin.clone(),
+            tenant: intent.tenant,
+            name: intent.name.clone(),
+        });
+        let claim = self.claim(object, claimed_uuid(recorded, memory), name);
+        lock(&self.claims).set(&notes::key_of(object), Some(claim));
+    }
+
+    /// A claim of `object`.
+    pub(crate) fn claim(&self, object: &Watched, uuid: Option<ClusterUuid>, name: Option<NameClaim>) -> Claim {
+        Claim {
+            created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+            uid: object.uid().unwrap_or_default(),
+            uuid,
+            name,
+        }
+    }
+
+    // ---- waking ----
+
+    /// Queues a pass. Passes that back off stay held.
+    pub(crate) fn enqueue(&self, key: &ObjectKey) {
+        if !self.leadership.is_leader() {
+            return;
+        }
+        let lane = self.lanes.iter().find(|lane| lane.namespace.as_ref().is_none_or(|ns| *ns == key.namespace));
+        if let Some(lane) = lane {
+            // The receiver only goes when the process ends.
+            let _ = lane.queue.send(ObjectRef::new(&key.name).within(&key.namespace));
+        }
+    }
+
+    /// Queues a pass that does not wait for its back-off: something changed for this object.
+    pub(crate) fn wake(&self, key: &ObjectKey) {
+        if let Some(entry) = lock(&self.entries).get_mut(key) {
+            entry.hold = None;
+        }
+        self.enqueue(key);
+    }
+
+    /// Wakes all objects, or those of one control plane.
+    pub(crate) fn wake_all(&self, control_plane: Option<&str>) {
+        for object in self.objects(control_plane) {
+            self.wake(&notes::key_of(&object));
+        }
+    }
+
+    /// Wakes the objects of a namespace.
+    pub(crate) fn wake_namespace(&self, namespace: &str) {
+        for object in self.objects(None).iter().filter(|object| object.namespace().as_deref() == Some(namespace)) {
+            self.wake(&notes::key_of(object));
+        }
+    }
+
+    /// Wakes the objects that changed registrations matter to: their owners, the owners of registrations with the same
+    /// name, and objects that wait for such a uuid or name.
+    pub(crate) fn wake_for(&self, changed: &[Changed], named: impl Fn(&str) -> Vec<ClusterUuid>) {
+        let mut keys: Vec<ObjectKey> = Vec::new();
+        {
+            let claims = lock(&self.claims);
+            for change in changed {
+                keys.extend(claims.claimants(change.uuid).iter().cloned());
+                for name in [&change.names.0, &change.names.1].into_iter().flatten() {
+                    for uuid in named(name) {
+                        keys.extend(claims.claimants(uuid).iter().cloned());
+                    }
+                }
+            }
+        }
+        keys.extend(self.waiting_for(changed));
+        keys.sort();
+        keys.dedup();
+        for key in &keys {
+            self.wake(key);
+        }
+    }
+
+    fn waiting_for(&self, changed: &[Changed]) -> Vec<ObjectKey> {
+        let entries = lock(&self.entries);
+        let waiting = entries.iter().filter_map(|(key, entry)| Some((key, entry.waits_for.as_ref()?)));
+        waiting
+            .filter(|(_, (uuid, name))| {
+                changed.iter().any(|change| {
+                    let names = [&change.names.0, &change.names.1];
+                    *uuid == Some(change.uuid) || (name.is_some() && names.contains(&name))
+                })
+            })
+            .map(|(key, _)| key.clone())
+            .collect()
+    }
+
+    /// The objects in the store, or those of one control plane.
+    pub(crate) fn objects(&self, control_plane: Option<&str>) -> Vec<Arc<Watched>> {
+        let all = self.lanes.iter().flat_map(|lane| lane.store.state());
+        all.filter(|object| control_plane.is_none_or(|name| control_plane_of(object) == name)).collect()
+    }
+
+    // ---- passes ----
+
+    /// Begins a pass over `object` as the store has it.
+    pub(crate) fn begin(&self, key: &ObjectKey, object: Arc<Watched>) -> Start {
+        let mut entries = lock(&self.entries);
+        let entry = entries.entry(key.clone()).or_default();
+        let object = match entry.newest.take() {
+            Some(newest) if !is_newer(&object, &newest) => {
+                entry.newest = Some(Arc::clone(&newest));
+                newest
+            }
+            Some(_) | None => object,
+        };
+        if let Some((until, unless)) = entry.hold {
+            let left = until.saturating_duration_since(Instant::now());
+            if !left.is_zero() && unless == fingerprint(&object) {
+                return Start::Held(left);
+            }
+            entry.hold = None;
+        }
+        Start::Go(object, entry.memory.clone())
+    }
+
+    /// Keeps what a pass learned, whether it came to an end or not.
+    pub(crate) fn keep(&self, key: &ObjectKey, object: &Arc<Watched>, memory: &Memory) {
+        if let Some(entry) = lock(&self.entries).get_mut(key) {
+            entry.memory.clone_from(memory);
+            if entry.newest.as_ref().is_none_or(|newest| is_newer(object, newest)) {
+                entry.newest = Some(Arc::clone(object));
+            }
+        }
+    }
+
+    /// Ends a pass: no next one before `wait` has passed unless the object changes, and what it waits for.
+    pub(crate) fn end(
+        &self,
+        key: &ObjectKey,
+        object: &Watched,
+        wait: Option<Duration>,
+        waits_for: Option<(Option<ClusterUuid>, Option<String>)>,
+    ) {
+        if let Some(entry) = lock(&self.entries).get_mut(key) {
+            entry.hold = wait.map(|wait| (Instant::now() + wait, fingerprint(object)));
+            entry.waits_for = waits_for;
+        }
+    }
+}
+
+/// The control plane that an object refers to, also if the rest of its spec cannot be read.
+pub(crate) fn control_plane_of(object: &Watched) -> &str {
+    match &object.spec {
+        Lenient::Ok(spec) => &spec.control_plane_ref.name,
+        Lenient::Err(bad) => bad.raw.pointer("/controlPlaneRef/name").and_then(|name| name.as_str()).unwrap_or(DEFAULT_CONTROL_PLANE),
+    }
+}
+
+/// Whether `a` is a later version than `b`. Kubernetes orders resourceVersions as numbers (KEP-5504); should one not be
+/// a number, the store is believed.
+fn is_newer(a: &Watched, b: &Watched) -> bool {
+    let number = |object: &Watched| object.resource_version().and_then(|version| version.parse::<u64>().ok());
+    match (number(a), number(b)) {
+        (Some(a), Some(b)) => a > b,
+        (_, _) => true,
+    }
+}
+
+/// Changes of these end a back-off: they are somebody's doing, not the echo of our status.
+fn fingerprint(object: &Watched) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    object.metadata.generation.hash(&mut hasher);
+    object.is_deleted().hash(&mut hasher);
+    object.finalizers().hash(&mut hasher);
+    for name in [CLUSTER_UUID, REGISTERED_WITH, CREATE_PENDING, RECONCILE_REQUESTED_AT] {
+        object.annotations().get(name).hash(&mut hasher);
+    }
+    object.status().and_then(|status| status.uuid).hash(&mut hasher);
+    hasher.finish()
+}

@@ -1,0 +1,417 @@
+//! The reconciler of `RunaiControlPlane`: from object, Secret and CA to a connection, and from what is seen to status.
+//!
+//! Owns when a connection is built, replaced and dropped. One task handles all control planes, one event at a time:
+//! there are few, and their work is small.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ObjectReference, Secret};
+use kube::core::PartialObjectMeta;
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, Store};
+use kube::runtime::watcher;
+use kube::{Api, ResourceExt};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tracing::{info, warn};
+
+use crate::api::control_plane::{CaBundleKind, TokenApi};
+use crate::api::{RunaiControlPlaneSpec, WatchedControlPlane, convert};
+use crate::domain::{EventNote, Reason, Trouble};
+use crate::inventory::{self, Inventory};
+use crate::runai::{self, ClientObserver, Limits, Operation, RunaiClient};
+use crate::telemetry::metrics::{ApiCode, Metrics, RefreshResult};
+
+use super::calls::call;
+use super::context::Context;
+use super::plane_status;
+use super::planes::{Connection, Plane, trouble};
+use super::watch::{Change, Watch};
+
+/// How often staleness and postponed status writes are looked at, and failed loads tried again.
+const TICK: Duration = Duration::from_secs(5);
+
+/// Something that may matter to a control plane.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Its object was made, changed or deleted.
+    Object(String),
+    /// A Secret of the operator's namespace changed.
+    Secret(String),
+    /// A ConfigMap of the operator's namespace changed.
+    ConfigMap(String),
+    /// Its inventory has news.
+    Inventory(String, inventory::Change),
+}
+
+/// Emits an Event about the control plane `name`.
+pub(crate) fn tell(ctx: &Context, name: &str, reason: Reason, message: &str) {
+    let reference: ObjectReference = ObjectRef::<WatchedControlPlane>::new(name).into();
+    let note = EventNote { warning: true, reason: reason.as_str().to_owned(), message: message.to_owned() };
+    ctx.events.publish(reference, note, "Reconcile");
+}
+
+/// The task.
+pub(crate) struct ControlPlanes {
+    pub(super) ctx: Arc<Context>,
+    pub(super) store: Store<WatchedControlPlane>,
+    events: UnboundedSender<Event>,
+    pub(super) seen: HashMap<String, Seen>,
+    labels_watched: bool,
+}
+
+/// What the task remembers of one control plane.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// Which inventory the forwarding task belongs to.
+    pub(super) stale: bool,
+    /// Loading failed in a way that may pass by itself.
+    retry: bool,
+    /// Since when refused credentials or missing permissions last.
+    pub(super) refused_since: Option<Instant>,
+    /// When status was last written, and whether it may differ since.
+    pub(super) written: Option<Instant>,
+    pub(super) dirty: bool,
+}
+
+impl ControlPlanes {
+    pub(crate) fn new(ctx: Arc<Context>, store: Store<WatchedControlPlane>, events: UnboundedSender<Event>) -> Self {
+        Self { ctx, store, events, seen: HashMap::new(), labels_watched: false }
+    }
+
+    /// Loads every control plane once: before that, no object is looked at.
+    pub(crate) async fn load_all(&mut self) {
+        for object in self.store.state() {
+            self.load(&object.name_any()).await;
+        }
+    }
+
+    /// Handles events until the channel closes.
+    pub(crate) async fn run(mut self, mut events: UnboundedReceiver<Event>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                event = events.recv() => match event {
+                    Some(event) => self.handle(event).await,
+                    None => return,
+                },
+                _ = tick.tick() => self.tick().await,
+            }
+        }
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Object(name) => self.load(&name).await,
+            Event::Secret(secret) => self.load_where(|spec| names_secret(spec, &secret)).await,
+            Event::ConfigMap(map) => self.load_where(|spec| names_config_map(spec, &map)).await,
+            Event::Inventory(name, change) => self.inventory_changed(&name, change).await,
+        }
+    }
+
+    async fn load_where(&mut self, concerns: impl Fn(&RunaiControlPlaneSpec) -> bool) {
+        let names: Vec<_> = self
+            .store
+            .state()
+            .iter()
+            .filter(|object| object.spec().is_ok_and(&concerns))
+            .map(|object| object.name_any())
+            .collect();
+        for name in names {
+            self.load(&name).await;
+        }
+    }
+
+    /// Brings the connection in step with object, Secret and CA.
+    async fn load(&mut self, name: &str) {
+        let Some(object) = self.store.get(&ObjectRef::new(name)) else {
+            self.drop_plane(name);
+            return;
+        };
+        let old = self.ctx.planes.connection(name);
+        let (plane, retry) = match self.connect(name, &object, old.clone()).await {
+            Ok(plane) => (plane, false),
+            Err(Failed { problem, retry }) => {
+                warn!(control_plane = name, reason = problem.reason.as_str(), "{}", problem.message);
+                let spec = object.spec().ok().cloned();
+                let granularity = spec.as_ref().and_then(|spec| convert::settings(spec).ok());
+                let plane = Plane {
+                    spec,
+                    liveness_granularity: granularity.map_or(Duration::MAX, |settings| settings.liveness_granularity),
+                    // Credentials in memory serve open deletions.
+                    connection: old.clone(),
+                    problem: Some(problem),
+                };
+                (plane, retry)
+            }
+        };
+        if let (Some(old), Some(new)) = (&old, &plane.connection)
+            && !Arc::ptr_eq(old, new)
+        {
+            old.inventory.stop();
+        }
+        self.ctx.planes.set(name, Some(plane));
+        self.seen.entry(name.to_owned()).or_default().retry = retry;
+        if self.ctx.planes.need_labels() {
+            self.watch_labels().await;
+        }
+        self.ctx.wake_all(Some(name));
+        self.write_status(name).await;
+    }
+
+    fn drop_plane(&mut self, name: &str) {
+        self.seen.remove(name);
+        if let Some(connection) = self.ctx.planes.set(name, None).and_then(|plane| plane.connection) {
+            connection.inventory.stop();
+        }
+        self.ctx.metrics.control_plane(name, None);
+        self.ctx.wake_all(Some(name));
+    }
+
+    async fn connect(
+        &self,
+        name: &str,
+        object: &WatchedControlPlane,
+        old: Option<Arc<Connection>>,
+    ) -> Result<Plane, Failed> {
+        let invalid = |message: String| Failed::stalled(message);
+        let spec = object.spec().map_err(|error| invalid(error.to_string()))?.clone();
+        let settings = convert::settings(&spec).map_err(|error| invalid(error.to_string()))?;
+        let client_settings = self.client_settings(&spec).await?;
+        let options = inventory::Options {
+            interval: settings.poll_interval,
+            liveness_granularity: settings.liveness_granularity,
+            ..inventory::Options::default()
+        };
+        let connection = match old {
+            Some(old) if *old.client.settings() == client_settings => {
+                old.inventory.set_options(options);
+                super::sync::lock(&old.throttle).set(settings.max_deletions_per_minute);
+                old
+            }
+            _ => {
+                info!(control_plane = name, origin = %client_settings.origin(), "connecting");
+                let observer = Arc::new(Observer(self.ctx.metrics.clone()));
+                let client = RunaiClient::new(client_settings, observer).map_err(|error| invalid(error.user_message()))?;
+                let inventory = self.start_inventory(name, client.clone(), options);
+                Arc::new(Connection::new(client, inventory, settings.max_deletions_per_minute))
+            }
+        };
+        Ok(Plane {
+            spec: Some(spec),
+            liveness_granularity: settings.liveness_granularity,
+            connection: Some(connection),
+            problem: None,
+        })
+    }
+
+    /// The news of an inventory go through this task, so that they are handled in order with the rest.
+    fn start_inventory(&self, name: &str, client: RunaiClient, options: inventory::Options) -> Inventory {
+        let (sender, mut changes) = unbounded_channel();
+        let (events, name) = (self.events.clone(), name.to_owned());
+        let inventory = Inventory::start(client, options, sender);
+        tokio::spawn(async move {
+            while let Some(change) = changes.recv().await {
+                if events.send(Event::Inventory(name.clone(), change)).is_err() {
+                    return;
+                }
+            }
+        });
+        inventory
+    }
+
+    async fn client_settings(&self, spec: &RunaiControlPlaneSpec) -> Result<runai::Settings, Failed> {
+        let namespace = &self.ctx.settings.namespace;
+        let secret = &spec.connection_secret_ref.name;
+        let data = self.secret(secret).await?.ok_or_else(|| {
+            Failed::missing(format!(
+                "Secret {namespace}/{secret} does not exist; create it with the keys url, clientID and clientSecret"
+            ))
+        })?;
+        let ca = self.ca_bundle(spec).await?;
+        let token_api = match spec.token_api {
+            TokenApi::V1 => runai::TokenApi::V1,
+            TokenApi::V2 => runai::TokenApi::V2,
+        };
+        let limits = Limits {
+            allow_insecure_http: self.ctx.settings.allow_insecure_http,
+            create_deadline: self.ctx.settings.create_deadline,
+            ..Limits::default()
+        };
+        runai::Settings::from_secret(&data, token_api, ca.as_deref(), limits)
+            .map_err(|error| Failed::stalled(format!("Secret {namespace}/{secret}: {error}")))
+    }
+
+    async fn secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Failed> {
+        let api: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.namespace);
+        let secret = call(api.get_opt(name)).await.map_err(|error| Failed::unread("Secret", name, &error))?;
+        let data = |secret: Secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        Ok(secret.map(data))
+    }
+
+    async fn ca_bundle(&self, spec: &RunaiControlPlaneSpec) -> Result<Option<Vec<u8>>, Failed> {
+        let Some(ca) = &spec.ca_bundle_ref else { return Ok(None) };
+        let namespace = &self.ctx.settings.namespace;
+        let bytes = match ca.kind {
+            CaBundleKind::Secret => self.secret(&ca.name).await?.and_then(|mut data| data.remove(&ca.key)),
+            CaBundleKind::ConfigMap => {
+                let api: Api<ConfigMap> = Api::namespaced(self.ctx.client.clone(), namespace);
+                let map = call(api.get_opt(&ca.name)).await;
+                let map = map.map_err(|error| Failed::unread("ConfigMap", &ca.name, &error))?;
+                map.and_then(|map| map.data?.remove(&ca.key)).map(String::into_bytes)
+            }
+        };
+        bytes.map(Some).ok_or_else(|| {
+            Failed::missing(format!(
+                "{:?} {namespace}/{} with key {:?} does not exist; create it, or correct spec.caBundleRef",
+                ca.kind, ca.name, ca.key
+            ))
+        })
+    }
+
+    /// Starts to watch the labels of namespaces, once, and waits for the first list.
+    async fn watch_labels(&mut self) {
+        if std::mem::replace(&mut self.labels_watched, true) {
+            return;
+        }
+        let api: Api<PartialObjectMeta<Namespace>> = Api::all(self.ctx.client.clone());
+        let ctx = Arc::clone(&self.ctx);
+        let on_change = move |change: Change<PartialObjectMeta<Namespace>>| {
+            let (name, labels) = match &change {
+                Change::Applied(namespace) => {
+                    (namespace.name_any(), Some(namespace.metadata.labels.clone().unwrap_or_default()))
+                }
+                Change::Deleted(namespace) => (namespace.name_any(), None),
+                Change::Resynced => return,
+            };
+            if ctx.planes.set_labels(&name, labels) {
+                ctx.wake_namespace(&name);
+            }
+        };
+        let config = watcher::Config::default();
+        let watch = Watch::new("namespace labels", api, config, Writer::default(), on_change);
+        let mut synced = watch.synced();
+        tokio::spawn(watch.run());
+        let first = synced.wait_for(|synced| *synced);
+        if tokio::time::timeout(Duration::from_secs(30), first).await.is_err() {
+            warn!("the labels of namespaces cannot be listed yet; namespaces that a selector must match count as not selected");
+        }
+    }
+
+    // ---- news ----
+
+    async fn inventory_changed(&mut self, name: &str, change: inventory::Change) {
+        let Some(connection) = self.ctx.planes.connection(name) else { return };
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        match change {
+            inventory::Change::Ready => {
+                self.ctx.wake_all(Some(name));
+                self.write_status(name).await;
+            }
+            inventory::Change::Records(changed) => {
+                seen.dirty = true;
+                let snapshot = connection.inventory.snapshot();
+                self.ctx.wake_for(&changed, |name| {
+                    let named = snapshot.as_ref().map(|snapshot| snapshot.named(name)).unwrap_or_default();
+                    named.iter().map(|record| record.uuid).collect()
+                });
+            }
+            inventory::Change::Health { ok, error } => {
+                match (ok, error) {
+                    (true, _) => info!(control_plane = name, "the control plane answers again"),
+                    (false, Some(error)) => warn!(control_plane = name, "{}", trouble(&error).message),
+                    (false, None) => warn!(control_plane = name, "the control plane does not answer"),
+                }
+                if ok {
+                    self.ctx.wake_all(Some(name));
+                }
+                self.write_status(name).await;
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        for name in self.ctx.planes.names() {
+            self.show_metrics(&name);
+            let stale = self.ctx.planes.connection(&name).is_some_and(|connection| connection.inventory.health().stale);
+            let seen = self.seen.entry(name.clone()).or_default();
+            if std::mem::replace(&mut seen.stale, stale) != stale {
+                self.ctx.wake_all(Some(&name));
+            }
+            if seen.retry {
+                self.load(&name).await;
+            } else if self.is_due(&name) {
+                self.write_status(&name).await;
+            }
+        }
+    }
+
+    /// Counts change with every object that comes: they are written at the pace of the lists.
+    fn is_due(&self, name: &str) -> bool {
+        let interval = self.store.get(&ObjectRef::new(name)).and_then(|object| {
+            object.spec().ok().and_then(|spec| convert::settings(spec).ok()).map(|settings| settings.poll_interval)
+        });
+        self.seen.get(name).is_some_and(|seen| {
+            let rested = seen.written.is_none_or(|at| at.elapsed() >= interval.unwrap_or(TICK));
+            rested && (seen.dirty || seen.refused_since.is_some())
+        })
+    }
+
+    fn show_metrics(&self, name: &str) {
+        self.ctx.metrics.control_plane(name, Some(plane_status::metrics(&self.ctx, name)));
+    }
+}
+
+/// A control plane that cannot be connected.
+struct Failed {
+    problem: Trouble,
+    /// It may pass by itself.
+    retry: bool,
+}
+
+impl Failed {
+    fn new(reason: Reason, message: String, stalled: bool, retry: bool) -> Self {
+        Self { problem: Trouble { reason, message, stalled, retry_after: None }, retry }
+    }
+
+    fn stalled(message: String) -> Self {
+        Self::new(Reason::ConnectionInvalid, message, true, false)
+    }
+
+    /// It may be on its way: GitOps tools apply in no particular order.
+    fn missing(message: String) -> Self {
+        Self::new(Reason::ConnectionInvalid, message, false, false)
+    }
+
+    fn unread(kind: &str, name: &str, error: &super::calls::CallError) -> Self {
+        Self::new(Reason::ConnectionInvalid, format!("{kind} {name} cannot be read: {error}"), false, true)
+    }
+}
+
+fn names_secret(spec: &RunaiControlPlaneSpec, secret: &str) -> bool {
+    let ca = spec.ca_bundle_ref.as_ref().is_some_and(|ca| ca.kind == CaBundleKind::Secret && ca.name == secret);
+    spec.connection_secret_ref.name == secret || ca
+}
+
+fn names_config_map(spec: &RunaiControlPlaneSpec, map: &str) -> bool {
+    spec.ca_bundle_ref.as_ref().is_some_and(|ca| ca.kind == CaBundleKind::ConfigMap && ca.name == map)
+}
+
+/// Moves the metrics of the client.
+struct Observer(Metrics);
+
+impl ClientObserver for Observer {
+    fn request(&self, operation: Operation, code: Option<u16>, took: Duration) {
+        self.0.api_request(operation.as_str(), code.map_or(ApiCode::None, ApiCode::Status), took);
+    }
+
+    fn token_refresh(&self, ok: bool) {
+        self.0.token_refresh(if ok { RefreshResult::Success } else { RefreshResult::Error });
+    }
+
+    fn rate_limit_wait(&self, waited: Duration) {
+        self.0.rate_limit_wait(waited);
+    }
+}

@@ -1,0 +1,57 @@
+//! Publishing Events. Owns that a failure to publish never fails a pass.
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::Client;
+use kube::runtime::events::{Event, EventType, Recorder, Reporter};
+use tracing::debug;
+
+use crate::api::FIELD_MANAGER;
+use crate::domain::EventNote;
+
+/// The API refuses longer notes.
+const LONGEST_NOTE: usize = 1000;
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Publishes in the background. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Events {
+    recorder: Recorder,
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Events")
+    }
+}
+
+impl Events {
+    pub(crate) fn new(client: Client) -> Self {
+        let reporter = Reporter { controller: FIELD_MANAGER.to_owned(), instance: std::env::var("POD_NAME").ok() };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Publishes `note` about `object`.
+    pub(crate) fn publish(&self, object: ObjectReference, note: EventNote, action: &'static str) {
+        let recorder = self.recorder.clone();
+        tokio::spawn(async move {
+            let EventNote { warning, reason, mut message } = note;
+            if let Some((end, _)) = message.char_indices().nth(LONGEST_NOTE) {
+                message.truncate(end);
+            }
+            let event = Event {
+                type_: if warning { EventType::Warning } else { EventType::Normal },
+                reason,
+                note: Some(message),
+                action: action.to_owned(),
+                secondary: None,
+            };
+            match tokio::time::timeout(DEADLINE, recorder.publish(&event, &object)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => debug!(%error, "Event not published"),
+                Err(_elapsed) => debug!("Event not published in time"),
+            }
+        });
+    }
+}

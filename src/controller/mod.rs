@@ -1,0 +1,31 @@
+//! The shell: it observes, asks the domain, acts and reports.
+//!
+//! Owns all I/O with Kubernetes, the order of start and end, and who may write. Decides nothing about registrations.
+//!
+//! ```text
+//! watch ---> context (claims, memory, who is woken) ---> pass (observe -> plan -> act -> report)
+//! lease ----^      ^---- control_plane (connections, inventories) <--- Secrets, CA, namespace labels
+//! ```
+
+mod act;
+mod calls;
+pub(crate) mod clock;
+mod context;
+mod control_plane;
+mod crd_guard;
+mod events;
+pub(crate) mod lease;
+mod notes;
+mod pass;
+mod plane_status;
+mod planes;
+pub mod settings;
+mod signer;
+mod status;
+mod sync;
+mod throttle;
+pub(crate) mod watch;
+
+mod start;
+
+pub use start::{RunError, run};

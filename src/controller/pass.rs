@@ -1,0 +1,343 @@
+//! One pass over one object: observe, plan, act, and again until the plan is to rest; then report.
+//!
+//! Owns the order of things and the step limit. Decides nothing: every choice is the plan's.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kube::runtime::controller::Action;
+use kube::ResourceExt;
+use tracing::{debug, info, warn};
+
+use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
+use crate::domain::plan::{self, name_in_question, uuid_in_question};
+use crate::domain::{
+    Access, Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy,
+    Reason, Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
+};
+use crate::runai::Permit;
+use crate::telemetry::metrics::ReconcileResult;
+
+use super::clock::Boottime;
+use super::context::{Context, Start, control_plane_of};
+use super::notes;
+use super::planes::{Connection, trouble};
+use super::status;
+use super::sync::lock;
+
+/// A pass that takes more steps than this goes round in circles.
+const MOST_STEPS: usize = 24;
+/// Name of the controller in metrics.
+const CONTROLLER: &str = "runaicluster";
+
+/// Everything that one pass knows.
+pub(super) struct Pass<'c> {
+    pub(super) ctx: &'c Context,
+    pub(super) key: ObjectKey,
+    pub(super) object: Arc<Watched>,
+    pub(super) desired: Result<Desired, SpecError>,
+    deletion: Deletion,
+    pub(super) recorded: Recorded,
+    pub(super) memory: Memory,
+    pub(super) observed: Observed,
+    pub(super) connection: Option<Arc<Connection>>,
+    pub(super) turn: Option<Turn>,
+    policy: Policy,
+    /// Which uuid `observed.uuid` is about.
+    asked: Option<ClusterUuid>,
+}
+
+/// The right to create: a slot among the creates under way, and a permit of the rate limit.
+pub(super) struct Turn {
+    pub(super) permit: Option<Permit>,
+    /// When the intent was begun to be written: the POST must follow soon.
+    pub(super) intent_started: Option<Boottime>,
+    _slot: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// What comes after a step.
+pub(super) enum Flow {
+    /// Plan again.
+    GoOn,
+    /// The pass is over.
+    End(Action),
+}
+
+/// Runs one pass.
+pub(crate) async fn reconcile(object: Arc<Watched>, ctx: &Context) -> Action {
+    let started = Instant::now();
+    let key = notes::key_of(&object);
+    let (object, memory) = match ctx.begin(&key, object) {
+        Start::Held(left) => return Action::requeue(left),
+        Start::Go(object, memory) => (object, memory),
+    };
+    let mut pass = Pass::new(ctx, key, object, memory);
+    let action = pass.run().await;
+    pass.keep();
+    let result = match (pass.memory.failures, &action) {
+        (0, action) if *action == Action::await_change() => ReconcileResult::Success,
+        (0, _) => ReconcileResult::Waiting,
+        (_, _) => ReconcileResult::Error,
+    };
+    ctx.metrics.reconciled(CONTROLLER, result, started.elapsed());
+    action
+}
+
+impl<'c> Pass<'c> {
+    fn new(ctx: &'c Context, key: ObjectKey, object: Arc<Watched>, memory: Memory) -> Self {
+        let desired = object.spec().and_then(|spec| convert::desired(&key.name, spec));
+        let granted = ctx.planes.access(control_plane_of(&object), &key.namespace);
+        let mut pass = Self {
+            ctx,
+            desired,
+            deletion: convert::deletion(&object.spec),
+            recorded: notes::read(&object, &ctx.signer, &memory),
+            memory,
+            observed: Observed::nothing(granted.access),
+            connection: granted.connection,
+            turn: None,
+            policy: Policy {
+                quarantine: ctx.settings.create_quarantine,
+                default_deletion: ctx.settings.default_deletion,
+                liveness_granularity: granted.liveness_granularity,
+            },
+            asked: None,
+            key,
+            object,
+        };
+        pass.look_at_inventory();
+        pass
+    }
+
+    async fn run(&mut self) -> Action {
+        for _ in 0..MOST_STEPS {
+            if !self.ctx.leadership.is_leader() {
+                return Action::await_change();
+            }
+            let plan = self.plan();
+            debug!(object = %self.key, step = ?plan.step, why = plan.why.as_str(), "plan");
+            let flow = match &plan.step {
+                Step::Rest => return self.rest(&plan).await,
+                Step::Look(look) => {
+                    self.look(look).await;
+                    Flow::GoOn
+                }
+                Step::Mark(marks) => self.mark(marks).await,
+                Step::Forget => self.forget_lost().await,
+                Step::Create(new) => self.create(new).await,
+                Step::Rename(uuid, name) => self.rename(*uuid, name).await,
+                Step::Delete { uuid, force } => self.delete(*uuid, *force).await,
+                Step::Release => self.release(&plan).await,
+            };
+            self.keep();
+            match flow {
+                Flow::GoOn => {}
+                Flow::End(action) => return action,
+            }
+        }
+        warn!(object = %self.key, "a pass took too many steps; please report this with the debug log");
+        Action::requeue(schedule::LONGEST_DELAY)
+    }
+
+    /// Keeps what was learned, so that the end of this pass, whatever its cause, loses nothing.
+    fn keep(&self) {
+        self.ctx.keep(&self.key, &self.object, &self.memory);
+    }
+
+    fn plan(&self) -> Plan {
+        self.with_case(plan::plan)
+    }
+
+    fn with_case<T>(&self, ask: impl FnOnce(&Case<'_>) -> T) -> T {
+        let claims = lock(&self.ctx.claims);
+        ask(&Case {
+            key: &self.key,
+            generation: self.object.metadata.generation.unwrap_or_default(),
+            deleting: self.object.is_deleted(),
+            desired: &self.desired,
+            deletion: &self.deletion,
+            recorded: &self.recorded,
+            memory: &self.memory,
+            observed: &self.observed,
+            claims: &claims,
+            policy: &self.policy,
+            now: now(),
+            nonce: uuid::Uuid::new_v4(),
+        })
+    }
+
+    // ---- observe ----
+
+    /// Takes over what the inventory knows. Costs nothing.
+    fn look_at_inventory(&mut self) {
+        let Some(connection) = self.connection.clone() else { return };
+        let health = connection.inventory.health();
+        self.observed.inventory = health.last_error.filter(|_| health.consecutive_failures > 0).map(|error| trouble(&error));
+        self.observed.stale = health.stale;
+        self.observed.remote_now = connection.client.control_plane_now();
+        self.look_again();
+    }
+
+    /// After a step the question may be another one: which uuid, which name.
+    pub(super) fn look_again(&mut self) {
+        let snapshot = self.connection.as_ref().and_then(|connection| connection.inventory.snapshot());
+        let (uuid, name) = self.with_case(|case| (uuid_in_question(case), name_in_question(case).map(str::to_owned)));
+        let Some(snapshot) = snapshot else { return };
+        if uuid != self.asked || self.observed.uuid == Sighting::NotLooked {
+            self.asked = uuid;
+            self.observed.uuid = match uuid {
+                None => Sighting::NotLooked,
+                Some(uuid) => snapshot
+                    .get(uuid)
+                    .map_or(Sighting::NotListed, |record| Sighting::Present(record.as_ref().clone())),
+            };
+        }
+        if let Some(name) = name
+            && self.observed.named.of(&name).is_none()
+        {
+            let records = snapshot.named(&name);
+            self.observed.named = Named::Snapshot(name, records);
+        }
+        self.note_seen();
+    }
+
+    /// These credentials saw the registration: later, a 404 to them means something.
+    fn note_seen(&mut self) {
+        if let (Sighting::Present(record), Ok(who)) = (&self.observed.uuid, &self.observed.access.who)
+            && self.memory.seen_by.as_ref().is_none_or(|by| by.origin != who.origin || by.credential != who.credential)
+        {
+            let mut who = who.clone();
+            who.tenant = Some(record.tenant);
+            self.memory.seen_by = Some(who);
+        }
+    }
+
+    async fn look(&mut self, look: &Look) {
+        let Some(connection) = self.connection.clone() else { return };
+        match look {
+            Look::Names(name) => self.look_for_name(&connection, name).await,
+            Look::ById(uuid) => match connection.inventory.confirm_absent(*uuid).await {
+                Ok(sighting) => {
+                    self.observed.unlisted = matches!(sighting, Sighting::Present(_));
+                    self.observed.uuid = sighting;
+                    self.note_seen();
+                }
+                Err(error) => self.observed.trouble = Some(trouble(&error)),
+            },
+            Look::Crd => match self.ctx.crd.is_deleting().await {
+                Ok(deleting) => self.observed.crd_deleting = Some(deleting),
+                Err(error) => {
+                    self.observed.trouble = Some(Trouble {
+                        reason: Reason::ConnectionFailed,
+                        message: format!("whether the CRD is being deleted cannot be read: {error}"),
+                        stalled: false,
+                        retry_after: None,
+                    });
+                }
+            },
+        }
+    }
+
+    /// A create takes its turn first and looks then, so that nothing but the intent lies between look and POST.
+    async fn look_for_name(&mut self, connection: &Arc<Connection>, name: &str) {
+        if self.may_create() && self.turn.is_none() {
+            match self.take_turn(connection).await {
+                Ok(turn) => self.turn = Some(turn),
+                Err(trouble) => {
+                    self.observed.trouble = Some(trouble);
+                    return;
+                }
+            }
+        }
+        match connection.inventory.fresh(Instant::now()).await {
+            Ok(snapshot) => {
+                self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
+                self.observed.access.who = Ok(connection.who());
+                self.observed.remote_now = connection.client.control_plane_now();
+                if self.with_case(plan::looked_in_vain) {
+                    self.memory.looked_in_vain(now());
+                }
+            }
+            Err(error) => self.observed.trouble = Some(trouble(&error)),
+        }
+    }
+
+    /// Whether the look may lead to a POST: not for dying objects, and not while an attempt is still in quarantine.
+    fn may_create(&self) -> bool {
+        let settled = |intent: &crate::domain::Intent| {
+            self.memory.unsent == Some(intent.attempt)
+                || now().duration_since(intent.local_time).unsigned_abs() >= self.policy.quarantine
+        };
+        !self.object.is_deleted() && self.recorded.intent.as_ref().is_none_or(settled)
+    }
+
+    async fn take_turn(&self, connection: &Connection) -> Result<Turn, Trouble> {
+        let slot = Arc::clone(&connection.slots).acquire_owned().await;
+        let slot = slot.map_err(|_| Trouble {
+            reason: Reason::ConnectionFailed,
+            message: "the connection was replaced".to_owned(),
+            stalled: false,
+            retry_after: None,
+        })?;
+        let permit = connection.client.permit(crate::runai::Operation::CreateCluster).await;
+        let permit = permit.map_err(|error| trouble(&error))?;
+        Ok(Turn { permit: Some(permit), intent_started: None, _slot: slot })
+    }
+
+    // ---- rest ----
+
+    async fn rest(&mut self, plan: &Plan) -> Action {
+        self.turn = None;
+        let trouble = report::trouble(plan);
+        if plan.stance != Stance::Quiet {
+            self.memory.pass_ended(trouble, now());
+        }
+        if let Some(reason) = trouble {
+            self.ctx.metrics.reconcile_error(reason.as_str());
+        }
+        let written = self.say(plan).await;
+        let wait = match (written, plan.again) {
+            (false, _) | (true, Again::Backoff) => {
+                let failures = self.memory.failures.max(1);
+                Some(schedule::backoff(failures, fastrand::u64(..)))
+            }
+            (true, Again::After(wait)) => Some(wait.max(Duration::from_millis(50))),
+            (true, Again::WhenChanged) => None,
+        };
+        let in_step = plan.stance == Stance::InSync;
+        let waits_for = (!in_step).then(|| {
+            let name = self.with_case(|case| name_in_question(case).map(str::to_owned));
+            (self.asked, name)
+        });
+        self.ctx.end(&self.key, &self.object, wait, waits_for);
+        wait.map_or_else(Action::await_change, Action::requeue)
+    }
+
+    /// Writes status and Events where they differ. `false` when the write failed and has to be tried again.
+    async fn say(&mut self, plan: &Plan) -> bool {
+        let before = status::before(&self.object);
+        let Some(report) = self.with_case(|case| report::report(case, plan, &before)) else {
+            return true;
+        };
+        let handled = self.object.annotations().get(RECONCILE_REQUESTED_AT).cloned();
+        let after = status::after(&self.object, &report, handled, now());
+        self.ctx.metrics.object(&self.key.namespace, &self.key.name, Some(&status::metrics(&after)));
+        if !self.write_status(&after).await {
+            return false;
+        }
+        for note in report.events {
+            let level = if note.warning { "warning" } else { "normal" };
+            info!(object = %self.key, reason = %note.reason, level, "{}", note.message);
+            self.ctx.events.publish(self.reference(), note, "Reconcile");
+        }
+        true
+    }
+
+}
+
+/// The operator's clock.
+#[allow(clippy::disallowed_methods, reason = "the one place where the controller reads the wall clock")]
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}

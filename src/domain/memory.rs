@@ -1,0 +1,103 @@
+//! What the process remembers of one object between passes. Losing it (a restart) costs time, never correctness.
+//!
+//! Owns the facts that decide about doubt, fights and proof. Must not hold anything that only lives here and matters
+//! for "at most one registration": those facts are written to the object.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::ids::{CredentialId, Origin};
+use super::observed::Who;
+use super::reason::Reason;
+use super::recorded::{Identity, Intent};
+
+/// This many renames within [`FIGHT_WINDOW`] are a fight.
+pub const FIGHT_RENAMES: usize = 3;
+/// See [`FIGHT_RENAMES`].
+pub const FIGHT_WINDOW: SignedDuration = SignedDuration::from_hours(1);
+/// Refused credentials and missing permissions become `Stalled` after this long: a rotation passes through them.
+pub const STALL_AFTER: SignedDuration = SignedDuration::from_secs(60);
+/// The two looks after the quarantine lie at least this far apart.
+pub const LOOK_GAP: SignedDuration = SignedDuration::from_secs(2);
+
+/// See the module.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// A 201 or a resolved doubt told us the uuid, and it is not on the object yet.
+    pub learned: Option<Identity>,
+    /// The open intent, in case somebody wipes the annotation.
+    pub intent: Option<Intent>,
+    /// The attempt that was certainly never sent: its intent may be written over at once.
+    pub unsent: Option<uuid::Uuid>,
+    /// The first look after the quarantine that found nothing.
+    pub empty_look: Option<Timestamp>,
+    /// Whose DELETE of this object's registration was accepted.
+    pub delete_accepted: Option<(Origin, CredentialId)>,
+    /// Who saw this object's registration.
+    pub seen_by: Option<Who>,
+    /// When we renamed lately, and for which generation of the spec.
+    pub renames: Vec<Timestamp>,
+    /// The generation that `renames` belongs to.
+    pub renames_for: i64,
+    /// The trouble of the last pass and since when it lasts.
+    pub trouble: Option<(Reason, Timestamp)>,
+    /// Failed passes in a row.
+    pub failures: u32,
+}
+
+impl Memory {
+    /// Notes a rename that the control plane accepted.
+    pub fn renamed(&mut self, generation: i64, now: Timestamp) {
+        if self.renames_for != generation {
+            self.renames.clear();
+            self.renames_for = generation;
+        }
+        self.renames.retain(|at| now.duration_since(*at) < FIGHT_WINDOW);
+        self.renames.push(now);
+    }
+
+    /// Whether somebody keeps changing the name back: no more renames until the spec changes.
+    #[must_use]
+    pub fn is_fighting(&self, generation: i64, now: Timestamp) -> bool {
+        self.renames_for == generation
+            && self.renames.iter().filter(|at| now.duration_since(**at) < FIGHT_WINDOW).count() >= FIGHT_RENAMES
+    }
+
+    /// Notes that a look after the quarantine found nothing.
+    pub fn looked_in_vain(&mut self, now: Timestamp) {
+        self.empty_look.get_or_insert(now);
+    }
+
+    /// Notes how a pass ended. The same trouble keeps its start.
+    pub fn pass_ended(&mut self, trouble: Option<Reason>, now: Timestamp) {
+        match trouble {
+            None => {
+                self.trouble = None;
+                self.failures = 0;
+            }
+            Some(reason) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.trouble.is_none_or(|(last, _)| last != reason) {
+                    self.trouble = Some((reason, now));
+                }
+            }
+        }
+    }
+
+    /// Whether trouble of this kind has lasted long enough to need a person.
+    #[must_use]
+    pub fn has_lasted(&self, reason: Reason, now: Timestamp) -> bool {
+        self.trouble.is_some_and(|(last, since)| last == reason && now.duration_since(since) >= STALL_AFTER)
+    }
+}
+
+/// `later - earlier`, never negative: clocks step.
+#[must_use]
+pub(crate) fn elapsed(earlier: Timestamp, later: Timestamp) -> Duration {
+    Duration::try_from(later.duration_since(earlier)).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "memory_tests.rs"]
+mod tests;

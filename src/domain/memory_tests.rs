@@ -1,0 +1,66 @@
+//! Fights, lasting trouble, and the first look after a quarantine.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Memory, elapsed};
+use crate::domain::reason::Reason;
+use crate::domain::scene_tests::{at, secs};
+
+#[test]
+fn three_renames_within_an_hour_for_one_generation_are_a_fight() {
+    let mut memory = Memory::default();
+    for (renames, minute) in [(1, 0), (2, 20)] {
+        memory.renamed(1, at(minute * 60));
+        assert!(!memory.is_fighting(1, at(minute * 60)), "after {renames}");
+    }
+    memory.renamed(1, at(40 * 60));
+    assert!(memory.is_fighting(1, at(40 * 60)));
+    assert!(memory.is_fighting(1, at(3599)));
+    assert!(!memory.is_fighting(1, at(3600)), "the first one is an hour old");
+    assert!(!memory.is_fighting(2, at(40 * 60)), "the spec changed");
+}
+
+#[test]
+fn a_new_generation_starts_a_new_count_and_old_renames_are_dropped() {
+    let mut memory = Memory::default();
+    memory.renamed(1, at(0));
+    memory.renamed(1, at(1));
+    memory.renamed(2, at(2));
+    memory.renamed(2, at(3));
+    assert!(!memory.is_fighting(2, at(3)));
+    memory.renamed(2, at(4000));
+    assert_eq!(memory.renames, [at(4000)]);
+}
+
+#[test]
+fn the_same_trouble_keeps_its_start_and_every_failure_counts() {
+    let mut memory = Memory::default();
+    memory.pass_ended(Some(Reason::AuthFailed), at(0));
+    memory.pass_ended(Some(Reason::AuthFailed), at(59));
+    assert_eq!(memory.failures, 2);
+    assert!(!memory.has_lasted(Reason::AuthFailed, at(59)));
+    assert!(memory.has_lasted(Reason::AuthFailed, at(60)));
+    assert!(!memory.has_lasted(Reason::Forbidden, at(60)));
+
+    memory.pass_ended(Some(Reason::Forbidden), at(61));
+    assert_eq!(memory.failures, 3);
+    assert!(!memory.has_lasted(Reason::Forbidden, at(62)));
+    assert!(!memory.has_lasted(Reason::AuthFailed, at(1000)));
+
+    memory.pass_ended(None, at(63));
+    assert_eq!((memory.trouble, memory.failures), (None, 0));
+    assert!(!memory.has_lasted(Reason::Forbidden, at(1000)));
+}
+
+#[test]
+fn the_first_look_in_vain_stays_the_first() {
+    let mut memory = Memory::default();
+    memory.looked_in_vain(at(5));
+    memory.looked_in_vain(at(9));
+    assert_eq!(memory.empty_look, Some(at(5)));
+}
+
+#[test]
+fn elapsed_is_never_negative() {
+    assert_eq!(elapsed(at(1), at(3)), secs(2));
+    assert_eq!(elapsed(at(3), at(1)), secs(0));
+}

@@ -1,0 +1,34 @@
+//! The decision core: what to do next for one `RunaiCluster`, and what to tell its user.
+//!
+//! Owns every rule of the protocols (create, adopt, rename, delete, observe) and the types they speak in.
+//! Must not know Kubernetes, HTTP, tokio, tracing, keys, the clock or randomness: everything is an argument.
+
+pub mod claims;
+pub mod desired;
+pub mod ids;
+pub mod memory;
+pub mod observed;
+pub mod plan;
+pub mod reason;
+pub mod recorded;
+pub mod report;
+pub mod schedule;
+
+#[cfg(test)]
+mod scene_tests;
+
+pub use claims::{Claim, Claims, ObjectKey};
+pub use desired::{
+    Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, Management, ReadyWhen,
+    RecreatePolicy, SpecError,
+};
+pub use ids::{
+    AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin,
+    Provenance, TenantId,
+};
+pub use memory::Memory;
+pub use observed::{Access, Absence, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
+pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stance, Step, plan};
+pub use reason::Reason;
+pub use recorded::{Annotated, Identity, Intent, Recorded};
+pub use report::{Before, Condition, ConditionStatus, ConditionType, Drift, EventNote, Report, StatusFacts, report};

@@ -1,0 +1,390 @@
+//! The decision: one step at a time, from what is asked for, written down and seen.
+//!
+//! Owns the types of a decision and the rules that live and dying objects share. `live` holds the table for live
+//! objects, `create` the create protocol, `remove` the delete protocol. Pure and total.
+
+mod create;
+mod live;
+mod remove;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::claims::{Claims, ObjectKey};
+use super::desired::{Deletion, DeletionPolicy, Desired, Management, SpecError};
+use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Provenance};
+use super::memory::Memory;
+use super::observed::{Absence, Named, Observed, RemoteCluster, Trouble, Who};
+use super::reason::Reason;
+use super::recorded::{Annotated, Identity, Intent, Recorded};
+
+/// One object in one moment: everything a decision may depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// Which object.
+    pub key: &'a ObjectKey,
+    /// `metadata.generation`.
+    pub generation: i64,
+    /// `metadata.deletionTimestamp` is set.
+    pub deleting: bool,
+    /// The parsed spec.
+    pub desired: &'a Result<Desired, SpecError>,
+    /// The part of the spec that cleanup needs, read leniently.
+    pub deletion: &'a Deletion,
+    /// What is written on the object.
+    pub recorded: &'a Recorded,
+    /// What the process remembers.
+    pub memory: &'a Memory,
+    /// What this pass has seen.
+    pub observed: &'a Observed,
+    /// Who owns what.
+    pub claims: &'a Claims,
+    /// The operator's settings.
+    pub policy: &'a Policy,
+    /// The operator's clock.
+    pub now: Timestamp,
+    /// Randomness for a new attempt id.
+    pub nonce: uuid::Uuid,
+}
+
+/// Settings of the operator that decisions depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// How long after the intent a POST of unknown fate may still be committed.
+    pub quarantine: Duration,
+    /// What to do with created registrations whose object does not say. `None`: delete them.
+    pub default_deletion: Option<DeletionPolicy>,
+    /// How coarse `lastLiveness` is copied.
+    pub liveness_granularity: Duration,
+}
+
+/// The next step and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What to do.
+    pub step: Step,
+    /// Why, in one word.
+    pub why: Reason,
+    /// Why, for a person. Holds nothing that changes from pass to pass.
+    pub message: String,
+    /// How the object stands while this is so.
+    pub stance: Stance,
+    /// When to look again at the latest.
+    pub again: Again,
+}
+
+/// A step. All but `Look` and `Rest` write something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Find something out, then plan again.
+    Look(Look),
+    /// Make the object's metadata say this, compare-and-swap, then plan again.
+    Mark(Marks),
+    /// Take the uuid of a lost registration out of status, then plan again.
+    Forget,
+    /// Send the one POST that the intent on the object speaks of.
+    Create(NewCluster),
+    /// Change the registration's name.
+    Rename(ClusterUuid, ClusterName),
+    /// Ask for the registration's deletion.
+    Delete {
+        /// Which one.
+        uuid: ClusterUuid,
+        /// Instantly, without the agent's cleanup.
+        force: bool,
+    },
+    /// Take the finalizer off.
+    Release,
+    /// Nothing to do now.
+    Rest,
+}
+
+/// A question to the outside world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Take a turn to create, then list all registrations and pick those with this exact name.
+    Names(String),
+    /// Read one registration by id; after a 404 list once more.
+    ById(ClusterUuid),
+    /// Read the CRD.
+    Crd,
+}
+
+/// What the object's metadata shall say: the whole of it, as far as it is ours.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Marks {
+    /// The identity annotations.
+    pub identity: Option<Identity>,
+    /// The create intent.
+    pub intent: Option<Intent>,
+}
+
+/// Body of a POST.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewCluster {
+    /// Name.
+    pub name: ClusterName,
+    /// URL or host.
+    pub domain: Option<ClusterDomain>,
+    /// Desired agent version.
+    pub version: Option<AgentVersion>,
+}
+
+/// How an object stands; decides the conditions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stance {
+    /// The registration exists and matches.
+    InSync,
+    /// Work in progress, or a failure that will pass.
+    Progress,
+    /// Needs a person.
+    Stalled,
+    /// Not as asked, nothing is being done, nothing can be done from here.
+    Apart,
+    /// The last answer is too old to say.
+    Unsure,
+    /// Nothing new: leave status as it is.
+    Quiet,
+}
+
+/// When to look again at the latest; changes wake an object earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// Only when something changes.
+    WhenChanged,
+    /// After this long.
+    After(Duration),
+    /// After the object's own back-off.
+    Backoff,
+}
+
+/// What to do next. Pure and total.
+#[must_use]
+pub fn plan(case: &Case<'_>) -> Plan {
+    if case.deleting { remove::plan(case) } else { live::plan(case) }
+}
+
+/// The uuid that a pass over this object has to know about.
+#[must_use]
+pub fn uuid_in_question(case: &Case<'_>) -> Option<ClusterUuid> {
+    match standing(case) {
+        Standing::Owns(identity) => Some(identity.uuid),
+        Standing::Wish(wish) => asked_uuid(case).or(wish),
+        Standing::Nothing => asked_uuid(case),
+        Standing::Conflict(_) => None,
+    }
+}
+
+/// The name that a pass over this object has to know about: an open attempt's, else the desired one.
+#[must_use]
+pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
+    match (&case.recorded.intent, case.desired) {
+        (Some(intent), _) => Some(&intent.name),
+        (None, Ok(desired)) => Some(desired.name.as_str()),
+        (None, Err(_)) => None,
+    }
+}
+
+/// Whether this pass looked for an open attempt after its quarantine and found nothing (see [`Memory::looked_in_vain`]).
+#[must_use]
+pub fn looked_in_vain(case: &Case<'_>) -> bool {
+    create::looked_in_vain(case)
+}
+
+fn asked_uuid(case: &Case<'_>) -> Option<ClusterUuid> {
+    case.desired.as_ref().ok().and_then(|desired| desired.adoption.uuid)
+}
+
+/// What the object may call its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Nothing.
+    Nothing,
+    /// Nothing, but unsigned annotations ask for something.
+    Wish(Option<ClusterUuid>),
+    /// A registration.
+    Owns(Identity),
+    /// The notes contradict each other.
+    Conflict(String),
+}
+
+/// Puts the notes together. An intent that replaces a lost registration takes that registration's notes out.
+pub(super) fn standing(case: &Case<'_>) -> Standing {
+    standing_of(case.recorded, case.memory)
+}
+
+fn standing_of(recorded: &Recorded, memory: &Memory) -> Standing {
+    let replaced = recorded.intent.as_ref().and_then(|intent| intent.replaces);
+    let annotated = match &recorded.annotated {
+        Annotated::Fits(identity) => Some(identity),
+        Annotated::Nothing | Annotated::Misfit(_) => None,
+    };
+    let notes = [memory.learned.as_ref(), annotated, recorded.status.as_ref()];
+    let mut notes = notes.into_iter().flatten().filter(|note| Some(note.uuid) != replaced);
+    let Some(first) = notes.next() else {
+        return match &recorded.annotated {
+            Annotated::Misfit(wish) => Standing::Wish(*wish),
+            Annotated::Nothing | Annotated::Fits(_) => Standing::Nothing,
+        };
+    };
+    let mut whole = first.clone();
+    for note in notes {
+        if !whole.agrees_with(note) {
+            return Standing::Conflict(format!(
+                "the object's notes name two registrations, {} and {}; nothing is written until one of them is removed: \
+                 delete the annotations runai-operator.io/cluster-uuid and runai-operator.io/registered-with if {} is right",
+                whole.uuid,
+                note.uuid,
+                recorded.status.as_ref().map_or(note.uuid, |status| status.uuid),
+            ));
+        }
+        whole.tenant = whole.tenant.or(note.tenant);
+        whole.origin = whole.origin.or_else(|| note.origin.clone());
+        whole.credential = whole.credential.or_else(|| note.credential.clone());
+        if note.provenance == Provenance::Adopted {
+            whole.provenance = Provenance::Adopted;
+        }
+    }
+    Standing::Owns(whole)
+}
+
+/// The registration that an object lays claim to by its notes.
+#[must_use]
+pub fn claimed_uuid(recorded: &Recorded, memory: &Memory) -> Option<ClusterUuid> {
+    match standing_of(recorded, memory) {
+        Standing::Owns(identity) => Some(identity.uuid),
+        Standing::Conflict(_) => recorded.status.as_ref().map(|status| status.uuid),
+        Standing::Nothing | Standing::Wish(_) => None,
+    }
+}
+
+/// The control plane object now leads somewhere else than where the registration was seen.
+fn elsewhere(identity: &Identity, who: &Who) -> Option<String> {
+    let way_out = "restore the connection, or set spec.deletion.policy: Orphan and delete the object";
+    match &identity.origin {
+        Some(origin) if *origin != who.origin => {
+            return Some(format!(
+                "registration {} was seen at {origin}, the control plane is now {}; {way_out}",
+                identity.uuid, who.origin
+            ));
+        }
+        Some(_) | None => {}
+    }
+    match (identity.tenant, who.tenant) {
+        (Some(seen), Some(now)) if seen != now => Some(format!(
+            "registration {} was seen in tenant {seen}, the credentials now belong to tenant {now}; {way_out}",
+            identity.uuid
+        )),
+        (Some(_) | None, _) => None,
+    }
+}
+
+/// Whether an absence proves that the registration is gone (design: "Gone means ..."): the token works, the tenant is
+/// not another one, and either our own DELETE was accepted or the same credentials saw the record before.
+fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> bool {
+    let confirmed = match (identity.tenant, absence.tenant) {
+        (Some(seen), Some(now)) if seen != now => return false,
+        (Some(_), Some(_)) => true,
+        (_, _) => false,
+    };
+    if !absence.listed_after {
+        return false;
+    }
+    let noted_same = identity.origin.as_ref() == Some(&who.origin) && identity.credential.as_ref() == Some(&who.credential);
+    let accepted_now = case
+        .memory
+        .delete_accepted
+        .as_ref()
+        .is_some_and(|(origin, credential)| *origin == who.origin && *credential == who.credential);
+    let accepted_before = case.recorded.delete_requested_at.is_some() && (noted_same || confirmed);
+    let seen_now =
+        case.memory.seen_by.as_ref().is_some_and(|by| by.origin == who.origin && by.credential == who.credential);
+    accepted_now || accepted_before || (confirmed && (noted_same || seen_now))
+}
+
+/// Another object that owns `uuid`.
+fn other_owner<'a>(case: &Case<'a>, uuid: ClusterUuid) -> Option<&'a ObjectKey> {
+    case.claims.owner(uuid).filter(|owner| *owner != case.key)
+}
+
+/// Whether the object's metadata already says that it owns `identity` and nothing else.
+fn is_marked(recorded: &Recorded, identity: &Identity) -> bool {
+    let annotated = matches!(&recorded.annotated, Annotated::Fits(noted) if noted.uuid == identity.uuid);
+    let open = recorded.intent.is_some() || recorded.intent_annotated || recorded.foreign_intent;
+    recorded.finalizer && annotated && !recorded.incomplete && !open
+}
+
+/// The identity that results from seeing `record` through `who`.
+fn identity_of(record: &RemoteCluster, who: &Who, provenance: Provenance) -> Identity {
+    Identity {
+        uuid: record.uuid,
+        provenance,
+        tenant: Some(record.tenant),
+        origin: Some(who.origin.clone()),
+        credential: Some(who.credential.clone()),
+    }
+}
+
+fn deletion_policy(case: &Case<'_>, provenance: Provenance) -> DeletionPolicy {
+    case.deletion.policy.unwrap_or(match (case.deletion.management, provenance) {
+        (Management::Observe, _) | (_, Provenance::Adopted) => DeletionPolicy::Orphan,
+        (Management::Manage, Provenance::Created) => case.policy.default_deletion.unwrap_or(DeletionPolicy::Delete),
+    })
+}
+
+/// A step that goes on within the pass.
+fn go_on(step: Step, why: Reason, message: impl Into<String>) -> Plan {
+    Plan { step, why, message: message.into(), stance: Stance::Progress, again: Again::Backoff }
+}
+
+/// The end of a pass.
+fn rest(why: Reason, stance: Stance, again: Again, message: impl Into<String>) -> Plan {
+    Plan { step: Step::Rest, why, message: message.into(), stance, again }
+}
+
+/// The end of a pass that needs a person. Looked at again from time to time all the same.
+fn stalled(why: Reason, message: impl Into<String>) -> Plan {
+    rest(why, Stance::Stalled, Again::After(super::schedule::LONGEST_DELAY), message)
+}
+
+/// The end of a pass that something stood in the way of.
+fn hold(case: &Case<'_>, trouble: &Trouble) -> Plan {
+    if trouble.reason == Reason::DeletionThrottled {
+        // Said once, on the control plane: a status write per object would be a storm of its own.
+        let wait = trouble.retry_after.unwrap_or(super::schedule::FIRST_DELAY);
+        return rest(trouble.reason, Stance::Quiet, Again::After(wait), trouble.message.clone());
+    }
+    let lasting = match trouble.reason {
+        Reason::AuthFailed | Reason::Forbidden => case.memory.has_lasted(trouble.reason, case.now),
+        _ => trouble.stalled,
+    };
+    let stance = if lasting { Stance::Stalled } else { Stance::Progress };
+    let again = trouble.retry_after.map_or(Again::Backoff, Again::After);
+    rest(trouble.reason, stance, again, trouble.message.clone())
+}
+
+/// The object owns a registration that nobody has looked for. The inventory may have answered all the same: then the
+/// uuid came up within this pass (a doubt was resolved), and waiting would lose what the pass found out.
+fn unseen(case: &Case<'_>, uuid: ClusterUuid, why: Reason) -> Plan {
+    match &case.observed.named {
+        Named::NotLooked => wait_for_inventory(case, true),
+        Named::Snapshot(..) | Named::Fresh(..) => {
+            go_on(Step::Look(Look::ById(uuid)), why, "nobody has looked for the registration yet")
+        }
+    }
+}
+
+/// The inventory has not answered yet. Says why if it fails; says nothing while it is merely early.
+fn wait_for_inventory(case: &Case<'_>, owns: bool) -> Plan {
+    match &case.observed.inventory {
+        Some(trouble) if !owns || case.observed.stale => hold(case, trouble),
+        Some(_) | None => {
+            rest(Reason::InventoryStale, Stance::Quiet, Again::Backoff, "waiting for the first list of registrations")
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

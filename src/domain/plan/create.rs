@@ -1,0 +1,227 @@
+//! The create protocol: look, write the intent, send one POST, and resolve every doubt before the next.
+//!
+//! Owns "at most one registration". Holds as long as every POST is committed within the quarantine, or names are
+//! unique on the server.
+
+use jiff::SignedDuration;
+
+use crate::domain::claims::NameClaim;
+use crate::domain::desired::{DeletionPolicy, Desired, Management};
+use crate::domain::ids::{ClusterDomain, ClusterUuid, Provenance, TenantId};
+use crate::domain::memory::{LOOK_GAP, elapsed};
+use crate::domain::observed::{RemoteCluster, Who};
+use crate::domain::reason::Reason;
+use crate::domain::recorded::Intent;
+use crate::domain::schedule::backoff;
+
+use super::{
+    Again, Case, Look, Marks, NewCluster, Plan, Stance, Step, deletion_policy, go_on, hold, identity_of, other_owner,
+    rest, stalled,
+};
+
+/// `createdAt` may lie this much before the intent and still be ours: two clocks, millisecond rounding.
+const CREATED_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// The name is free as far as the inventory knows: look once more, then write the intent.
+pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<ClusterUuid>) -> Plan {
+    if let Some(refusal) = case.observed.refused.as_ref().or(case.observed.trouble.as_ref()) {
+        return hold(case, refusal);
+    }
+    let name = desired.name.as_str();
+    let claim = NameClaim { origin: who.origin.clone(), tenant: who.tenant, name: name.to_owned() };
+    if let Some(holder) = case.claims.name_holder(&claim).filter(|holder| *holder != case.key) {
+        return stalled(
+            Reason::NameConflict,
+            format!("RunaiCluster {holder} is registering the name {name:?}; choose another spec.name"),
+        );
+    }
+    let Some(seen) = case.observed.named.fresh(name) else {
+        let look = Step::Look(Look::Names(name.to_owned()));
+        return go_on(look, Reason::Creating, "looking for the name before creating");
+    };
+    let intent = Intent {
+        attempt: case.nonce,
+        name: name.to_owned(),
+        domain: desired.domain.as_ref().map(|domain| domain.as_str().to_owned()),
+        remote_time: case.observed.remote_now,
+        local_time: case.now,
+        origin: who.origin.clone(),
+        tenant: who.tenant,
+        replaces,
+        seen: seen.iter().map(|record| record.uuid).collect(),
+    };
+    let marks = Marks { identity: None, intent: Some(intent) };
+    go_on(Step::Mark(marks), Reason::Creating, "noting the intent to create")
+}
+
+/// An intent is on the object and no uuid is known.
+pub(super) fn resolve(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
+    if intent.origin != who.origin || intent.tenant.zip(who.tenant).is_some_and(|(then, now)| then != now) {
+        return stalled(
+            Reason::OriginChanged,
+            format!(
+                "a registration named {:?} may have been made at {}{}, the control plane is now {}{}; restore the connection, or set \
+                 spec.deletion.policy: Orphan and delete the object",
+                intent.name,
+                intent.origin,
+                in_tenant(intent.tenant),
+                who.origin,
+                in_tenant(who.tenant)
+            ),
+        );
+    }
+    if let Some(trouble) = &case.observed.trouble {
+        return hold(case, trouble);
+    }
+    let may_write = |desired: &&Desired| !desired.suspend && desired.management == Management::Manage;
+    let wanted = if case.deleting { None } else { case.desired.as_ref().ok().filter(may_write) };
+    let unsent = case.memory.unsent == Some(intent.attempt);
+    let armed = case.observed.armed == Some(intent.attempt) && case.observed.refused.is_none();
+    match wanted {
+        // The intent speaks of one name; the spec may have moved on since it was written.
+        Some(desired) if armed && desired.name.as_str() == intent.name => send(case, desired, intent),
+        Some(_) | None if unsent => give_up(case),
+        Some(_) | None => doubt(case, intent, who),
+    }
+}
+
+fn send(case: &Case<'_>, desired: &Desired, intent: &Intent) -> Plan {
+    // A lost registration's uuid leaves status before the new one can enter it.
+    if case.recorded.status.as_ref().is_some_and(|status| Some(status.uuid) == intent.replaces) {
+        return go_on(Step::Forget, Reason::ExternallyDeleted, "the lost registration leaves status");
+    }
+    let new = NewCluster {
+        name: desired.name.clone(),
+        domain: desired.domain.clone(),
+        version: desired.version.clone(),
+    };
+    go_on(Step::Create(new), Reason::Creating, "creating the registration")
+}
+
+/// The POST may have been committed, may be committed still, or was refused (perhaps after the commit).
+fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
+    let Some(records) = case.observed.named.fresh(&intent.name) else {
+        let look = Step::Look(Look::Names(intent.name.clone()));
+        return go_on(look, Reason::CreateInDoubt, "looking for what became of the request");
+    };
+    let candidates: Vec<_> = records.iter().filter(|record| is_candidate(case, intent, record)).collect();
+    match candidates.as_slice() {
+        [] => unfound(case, intent),
+        [record] => match not_ours(intent, record) {
+            None => {
+                let identity = identity_of(record, who, Provenance::Created);
+                let marks = Marks { identity: Some(identity), intent: None };
+                go_on(Step::Mark(marks), Reason::Registered, "the request was committed")
+            }
+            Some(why) => stalled(
+                Reason::CreateAmbiguous,
+                format!(
+                    "a registration named {:?} ({}) appeared while a create was in doubt, but {why}; if it belongs to this object adopt \
+                     it with a new object and spec.adoption.uuid, else delete or rename it in the control plane",
+                    intent.name, record.uuid
+                ),
+            ),
+        },
+        several => {
+            let uuids: Vec<_> = several.iter().map(|record| record.uuid.to_string()).collect();
+            stalled(
+                Reason::CreateAmbiguous,
+                format!(
+                    "{} registrations named {:?} appeared while a create was in doubt: {}; delete those that are not wanted",
+                    uuids.len(),
+                    intent.name,
+                    uuids.join(", ")
+                ),
+            )
+        }
+    }
+}
+
+/// Whether the POST may have made this record. One that another object owns is not ours, whoever made it.
+fn is_candidate(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> bool {
+    let claimed = other_owner(case, record.uuid).is_some();
+    !claimed
+        && !intent.seen.contains(&record.uuid)
+        && Some(record.uuid) != intent.replaces
+        && record.deleted_at.is_none()
+}
+
+/// Why a candidate cannot be taken for this object's own, if so.
+fn not_ours(intent: &Intent, record: &RemoteCluster) -> Option<String> {
+    let Some(intended) = intent.remote_time else {
+        return Some("the control plane never told its time, so its age proves nothing".to_owned());
+    };
+    if record.created_at < intended - CREATED_TOLERANCE {
+        return Some("it is older than the request".to_owned());
+    }
+    let same_domain = match (&intent.domain, &record.domain) {
+        (None, _) => true,
+        (Some(sent), Some(seen)) => ClusterDomain::observed(sent).same_as(seen),
+        (Some(_), None) => false,
+    };
+    (!same_domain).then(|| "its domain is another".to_owned())
+}
+
+fn is_quarantined(case: &Case<'_>, intent: &Intent) -> bool {
+    elapsed(intent.local_time, case.now) < case.policy.quarantine
+}
+
+pub(super) fn looked_in_vain(case: &Case<'_>) -> bool {
+    case.recorded.intent.as_ref().is_some_and(|intent| {
+        let records = case.observed.named.fresh(&intent.name);
+        !is_quarantined(case, intent)
+            && records.is_some_and(|records| !records.iter().any(|record| is_candidate(case, intent, record)))
+    })
+}
+
+fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
+    if case.observed.refused.is_some() {
+        // Refused, and nothing of ours is there: the answer can be believed.
+        return go_on(Step::Mark(Marks::default()), Reason::Rejected, "the request was refused");
+    }
+    let in_doubt = |again| {
+        let message = format!(
+            "the answer to the request that creates {:?} was lost; waiting {} s from the request on to see whether it was committed",
+            intent.name,
+            case.policy.quarantine.as_secs()
+        );
+        rest(Reason::CreateInDoubt, Stance::Progress, again, message)
+    };
+    if is_quarantined(case, intent) {
+        let left = case.policy.quarantine.saturating_sub(elapsed(intent.local_time, case.now));
+        return in_doubt(Again::After(left.min(backoff(case.memory.failures.saturating_add(1), 0))));
+    }
+    match case.memory.empty_look {
+        Some(first) if case.now.duration_since(first) >= LOOK_GAP => give_up(case),
+        Some(_) | None => in_doubt(Again::After(LOOK_GAP.unsigned_abs())),
+    }
+}
+
+/// The request never took effect. The intent goes before anything else is decided: the spec, and who bears the name,
+/// may have changed since it was written, so the whole table applies again.
+fn give_up(case: &Case<'_>) -> Plan {
+    if case.deleting {
+        go_on(Step::Release, Reason::DeletionRequested, "nothing was registered")
+    } else {
+        go_on(Step::Mark(Marks::default()), Reason::Creating, "nothing was registered")
+    }
+}
+
+/// A dying object with an open intent: the doubt comes first, unless the registration may stay anyway.
+pub(super) fn resolve_dying(case: &Case<'_>, intent: &Intent) -> Plan {
+    if deletion_policy(case, Provenance::Created) == DeletionPolicy::Orphan {
+        return go_on(Step::Release, Reason::Orphaned, "a registration that may have been made stays");
+    }
+    match &case.observed.access.who {
+        Ok(who) => resolve(case, intent, who),
+        Err(trouble) => hold(case, trouble),
+    }
+}
+
+fn in_tenant(id: Option<TenantId>) -> String {
+    id.map(|id| format!(" (tenant {id})")).unwrap_or_default()
+}
+
+#[cfg(test)]
+#[path = "create_tests.rs"]
+mod tests;

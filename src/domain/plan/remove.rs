@@ -1,0 +1,175 @@
+//! The delete protocol: ask once, follow, and let go only on proof.
+//!
+//! Owns when the finalizer goes. Never depends on the rest of the spec being valid.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::desired::{DeletionPolicy, Management};
+use crate::domain::ids::{ClusterUuid, Provenance, TenantId};
+use crate::domain::memory::elapsed;
+use crate::domain::observed::{RemoteCluster, Sighting, Who};
+use crate::domain::reason::Reason;
+use crate::domain::recorded::Identity;
+use crate::domain::schedule::LONGEST_DELAY;
+
+use super::{
+    Again, Case, Look, Plan, Stance, Standing, Step, create, deletion_policy, elsewhere, go_on, hold, is_proof,
+    other_owner, rest, stalled, standing, unseen,
+};
+
+/// A deletion that no list shows is followed by id at this pace; a forced one is repeated at this pace.
+const PACE: Duration = Duration::from_secs(10);
+
+pub(super) fn plan(case: &Case<'_>) -> Plan {
+    if !case.recorded.finalizer {
+        return rest(Reason::Orphaned, Stance::Quiet, Again::WhenChanged, "nothing is held back");
+    }
+    if case.deletion.management == Management::Observe {
+        return go_on(Step::Release, Reason::Orphaned, "the registration was only observed and stays");
+    }
+    let orphan = case.deletion.policy == Some(DeletionPolicy::Orphan);
+    match (standing(case), &case.recorded.intent) {
+        (Standing::Owns(identity), _) => owned(case, &identity),
+        (Standing::Conflict(_) | Standing::Wish(_) | Standing::Nothing, _) if orphan => {
+            go_on(Step::Release, Reason::Orphaned, "spec.deletion.policy is Orphan: nothing is deleted")
+        }
+        (Standing::Conflict(why), _) => stalled(Reason::IdentityConflict, why),
+        (Standing::Nothing | Standing::Wish(_), Some(intent)) => create::resolve_dying(case, intent),
+        (Standing::Wish(_), None) => stalled(
+            Reason::IdentityConflict,
+            "the annotations of runai-operator.io on this object were not written for it, so nothing is deleted; remove them, or set \
+             spec.deletion.policy: Orphan, to let the object go",
+        ),
+        (Standing::Nothing, None) => go_on(Step::Release, Reason::DeletionRequested, "nothing was registered"),
+    }
+}
+
+fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
+    let uuid = identity.uuid;
+    if deletion_policy(case, identity.provenance) == DeletionPolicy::Orphan {
+        let why = match (case.deletion.policy, identity.provenance) {
+            (None, Provenance::Adopted) => "it existed before this object",
+            (Some(_), _) | (None, Provenance::Created) => "the deletion policy is Orphan",
+        };
+        return go_on(Step::Release, Reason::Orphaned, format!("registration {uuid} stays: {why}"));
+    }
+    if let Some(owner) = other_owner(case, uuid) {
+        let why = format!("registration {uuid} stays: it belongs to RunaiCluster {owner}");
+        return go_on(Step::Release, Reason::Orphaned, why);
+    }
+    let who = match &case.observed.access.who {
+        Ok(who) => who,
+        Err(trouble) => return overdue(case, None, Some(&trouble.message)).unwrap_or_else(|| hold(case, trouble)),
+    };
+    if let Some(why) = elsewhere(identity, who) {
+        return stalled(Reason::OriginChanged, why);
+    }
+    if let Some(trouble) = &case.observed.trouble {
+        return overdue(case, None, Some(&trouble.message)).unwrap_or_else(|| hold(case, trouble));
+    }
+    match &case.observed.uuid {
+        Sighting::NotLooked => unseen(case, uuid, Reason::DeletionRequested),
+        Sighting::NotListed => {
+            go_on(Step::Look(Look::ById(uuid)), Reason::DeletionRequested, "the registration is not listed")
+        }
+        Sighting::Absent(absence) if is_proof(case, identity, who, *absence) => gone(uuid),
+        Sighting::Absent(absence) => unproven(identity, who, absence.tenant),
+        Sighting::Present(record) => present(case, identity, record, who),
+    }
+}
+
+fn gone(uuid: ClusterUuid) -> Plan {
+    go_on(Step::Release, Reason::DeletionRequested, format!("registration {uuid} is gone"))
+}
+
+fn unproven(identity: &Identity, who: &Who, tenant: Option<TenantId>) -> Plan {
+    if let Some(why) = elsewhere(identity, &Who { tenant: tenant.or(who.tenant), ..who.clone() }) {
+        return stalled(Reason::OriginChanged, why);
+    }
+    stalled(
+        Reason::AbsenceUnproven,
+        format!(
+            "registration {} is not found, but that does not prove that it is gone: another tenant or a lost permission looks the same; \
+             restore the connection, or set spec.deletion.policy: Orphan to let the object go",
+            identity.uuid
+        ),
+    )
+}
+
+fn present(case: &Case<'_>, identity: &Identity, record: &RemoteCluster, who: &Who) -> Plan {
+    let uuid = record.uuid;
+    if let Some(why) = elsewhere(identity, &Who { tenant: Some(record.tenant), ..who.clone() }) {
+        return stalled(Reason::OriginChanged, why);
+    }
+    if record.deleted_at.is_some() {
+        return gone(uuid);
+    }
+    let Some(since) = requested_at(case, Some(record)) else {
+        return ask(case, uuid, false);
+    };
+    let waited = elapsed(since, case.now);
+    let force_due = case.deletion.force_after.is_some_and(|after| waited >= after);
+    if force_due && !case.observed.delete_sent {
+        return ask(case, uuid, true);
+    }
+    overdue(case, Some(record), None).unwrap_or_else(|| {
+        let message = format!("the control plane is deleting registration {uuid}");
+        rest(Reason::DeletionRequested, Stance::Progress, next_look(case, waited), message)
+    })
+}
+
+/// One DELETE, but never because the kind itself is being removed: an uninstall must not deregister everything.
+fn ask(case: &Case<'_>, uuid: ClusterUuid, force: bool) -> Plan {
+    match case.observed.crd_deleting {
+        None => go_on(Step::Look(Look::Crd), Reason::DeletionRequested, "is the whole kind being removed?"),
+        Some(true) => {
+            let why = format!("registration {uuid} stays: the CRD itself is being deleted");
+            go_on(Step::Release, Reason::Orphaned, why)
+        }
+        Some(false) => {
+            let how = if force { "forcing the deletion of" } else { "deleting" };
+            let step = Step::Delete { uuid, force };
+            go_on(step, Reason::DeletionRequested, format!("{how} registration {uuid}"))
+        }
+    }
+}
+
+/// Since when a deletion is open, from our own note or from the record.
+fn requested_at(case: &Case<'_>, record: Option<&RemoteCluster>) -> Option<Timestamp> {
+    let seen = record.and_then(|record| record.delete_requested_at);
+    match (case.recorded.delete_requested_at, seen) {
+        (Some(noted), Some(seen)) => Some(noted.min(seen)),
+        (noted, seen) => noted.or(seen),
+    }
+}
+
+fn overdue(case: &Case<'_>, record: Option<&RemoteCluster>, blocker: Option<&str>) -> Option<Plan> {
+    let waited = elapsed(requested_at(case, record)?, case.now);
+    let blocker = blocker.map(|message| format!("; at present: {message}")).unwrap_or_default();
+    (waited >= case.deletion.stalled_after).then(|| Plan {
+        again: next_look(case, waited),
+        ..stalled(
+            Reason::DeletionStalled,
+            format!(
+                "the control plane has not finished deleting the registration within spec.deletion.stalledAfter; start its agent again, \
+                 delete it with force in the control plane, set spec.deletion.forceAfter, or set spec.deletion.policy: Orphan to let \
+                 the object go{blocker}"
+            ),
+        )
+    })
+}
+
+/// The inventory wakes the object when the record goes; time limits have to be watched here.
+fn next_look(case: &Case<'_>, waited: Duration) -> Again {
+    let limits = [Some(case.deletion.stalled_after), case.deletion.force_after];
+    let limit = limits.into_iter().flatten().filter(|limit| *limit > waited).map(|limit| limit - waited).min();
+    let force_open = case.deletion.force_after.is_some_and(|after| waited >= after);
+    let own_pace = (case.observed.unlisted || case.observed.trouble.is_some() || force_open).then_some(PACE);
+    Again::After(limit.into_iter().chain(own_pace).min().unwrap_or(LONGEST_DELAY))
+}
+
+#[cfg(test)]
+#[path = "remove_tests.rs"]
+mod tests;

@@ -1,0 +1,244 @@
+//! The rules that live and dying objects share: what an object may call its own, and what proves an absence.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use super::{Standing, elsewhere, is_proof, name_in_question, standing, uuid_in_question};
+use crate::domain::desired::SpecError;
+use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
+use crate::domain::observed::{Absence, Who};
+use crate::domain::reason::Reason;
+use crate::domain::recorded::{Annotated, Identity, Intent};
+use crate::domain::scene_tests::{OTHER, OURS, Scene, THIRD, TENANT, at, identity, intent, status_of, who};
+
+fn owns(scene: &Scene) -> Identity {
+    let standing = standing(&scene.case());
+    let Standing::Owns(identity) = standing else { panic!("{standing:?}") };
+    identity
+}
+
+#[test]
+fn any_note_alone_makes_an_owner() {
+    let own = identity(OURS, Provenance::Created);
+    let status = Scene::new().but(|s| s.recorded.status = Some(status_of(&own)));
+    assert_eq!(owns(&status), status_of(&own));
+    let annotated = Scene::new().but(|s| s.recorded.annotated = Annotated::Fits(own.clone()));
+    assert_eq!(owns(&annotated), own);
+    let learned = Scene::new().but(|s| s.memory.learned = Some(own.clone()));
+    assert_eq!(owns(&learned), own);
+    assert_eq!(standing(&Scene::new().case()), Standing::Nothing);
+}
+
+#[test]
+fn notes_complete_each_other_and_one_adopted_makes_adopted() {
+    let scene = Scene::owner(Provenance::Created).but(|s| {
+        s.recorded.status = Some(status_of(&identity(OURS, Provenance::Adopted)));
+        s.recorded.annotated = Annotated::Fits(Identity { tenant: None, ..identity(OURS, Provenance::Created) });
+    });
+    assert_eq!(owns(&scene), identity(OURS, Provenance::Adopted));
+}
+
+#[test]
+fn contradicting_notes_are_a_conflict() {
+    let scene = Scene::owner(Provenance::Created);
+    let changes: [fn(&mut Identity); 3] = [
+        |note| note.uuid = OTHER,
+        |note| note.tenant = Some(TenantId(2)),
+        |note| note.origin = Some(Origin::new("https://other.example.com")),
+    ];
+    let mut scenes: Vec<Scene> = changes
+        .iter()
+        .map(|change| {
+            let mut note = identity(OURS, Provenance::Created);
+            change(&mut note);
+            Scene::owner(Provenance::Created).but(|s| s.memory.learned = Some(note))
+        })
+        .collect();
+    assert!(matches!(standing(&scene.case()), Standing::Owns(_)));
+    scenes.push(Scene::owner(Provenance::Created).but(|s| {
+        s.recorded.annotated = Annotated::Fits(identity(OTHER, Provenance::Created));
+    }));
+    for scene in scenes {
+        assert!(matches!(standing(&scene.case()), Standing::Conflict(_)), "{:?}", scene.recorded);
+        assert_eq!(uuid_in_question(&scene.case()), None);
+    }
+}
+
+#[test]
+fn the_conflict_names_both_registrations_and_the_one_in_status() {
+    let scene = Scene::owner(Provenance::Created)
+        .but(|s| s.recorded.annotated = Annotated::Fits(identity(OTHER, Provenance::Created)));
+    let hint = format!("if {OURS} is right");
+    scene.stalls(Reason::IdentityConflict, &[&OURS.to_string(), &OTHER.to_string(), &hint]);
+    let dying = scene.but(|s| s.deleting = true);
+    dying.stalls(Reason::IdentityConflict, &["registered-with"]);
+}
+
+#[test]
+fn an_unsigned_annotation_is_a_wish_and_never_outweighs_a_note() {
+    for wish in [Some(OTHER), None] {
+        let scene = Scene::new().but(|s| s.recorded.annotated = Annotated::Misfit(wish));
+        assert_eq!(standing(&scene.case()), Standing::Wish(wish));
+        assert_eq!(uuid_in_question(&scene.case()), wish);
+        let owner = Scene::owner(Provenance::Created).but(|s| s.recorded.annotated = Annotated::Misfit(wish));
+        assert_eq!(owns(&owner).uuid, OURS);
+    }
+}
+
+#[test]
+fn an_intent_that_replaces_takes_the_lost_registration_out_of_every_note() {
+    let scene = Scene::owner(Provenance::Created).but(|s| {
+        s.memory.learned = Some(identity(OURS, Provenance::Created));
+        s.recorded.intent = Some(Intent { replaces: Some(OURS), ..intent() });
+    });
+    assert_eq!(standing(&scene.case()), Standing::Nothing);
+    let learned = scene.but(|s| s.memory.learned = Some(identity(OTHER, Provenance::Created)));
+    assert_eq!(owns(&learned).uuid, OTHER);
+}
+
+#[test]
+fn the_questions_of_a_pass() {
+    let fresh = Scene::new();
+    assert_eq!((uuid_in_question(&fresh.case()), name_in_question(&fresh.case())), (None, Some("east")));
+    let asked = Scene::new().but(|s| s.spec().adoption.uuid = Some(THIRD));
+    assert_eq!(uuid_in_question(&asked.case()), Some(THIRD));
+    let wish_and_asked = asked.but(|s| s.recorded.annotated = Annotated::Misfit(Some(OTHER)));
+    assert_eq!(uuid_in_question(&wish_and_asked.case()), Some(THIRD));
+    let owner = Scene::owner(Provenance::Created).but(|s| s.spec().adoption.uuid = Some(THIRD));
+    assert_eq!(uuid_in_question(&owner.case()), Some(OURS));
+    let pending = Scene::doubtful(&[]).but(|s| s.rename_spec("west"));
+    assert_eq!(name_in_question(&pending.case()), Some("east"));
+    let invalid = Scene::new().but(|s| s.desired = Err(SpecError::Undecodable("x".to_owned())));
+    assert_eq!((uuid_in_question(&invalid.case()), name_in_question(&invalid.case())), (None, None));
+}
+
+#[test]
+fn another_origin_or_tenant_is_elsewhere_and_what_is_unknown_is_not() {
+    let own = identity(OURS, Provenance::Created);
+    assert_eq!(elsewhere(&own, &who()), None);
+    assert_eq!(elsewhere(&own, &Who { tenant: None, ..who() }), None);
+    assert_eq!(elsewhere(&own, &Who { credential: CredentialId::new("client:b"), ..who() }), None);
+    let bare = Identity { tenant: None, origin: None, ..own.clone() };
+    let far = Who { origin: Origin::new("https://other.example.com"), tenant: Some(TenantId(2)), ..who() };
+    assert_eq!(elsewhere(&bare, &far), None);
+    let tenant = elsewhere(&own, &Who { tenant: Some(TenantId(2)), ..who() }).unwrap();
+    assert!(tenant.contains("tenant 1001") && tenant.contains("tenant 2") && tenant.contains("Orphan"), "{tenant}");
+    let origin = elsewhere(&own, &Who { origin: Origin::new("https://other.example.com"), ..who() }).unwrap();
+    assert!(origin.contains("cp.example.com") && origin.contains("other.example.com"), "{origin}");
+}
+
+/// One row: what is noted, remembered and answered, and whether that proves the registration gone.
+struct Proof {
+    why: &'static str,
+    change: fn(&mut Scene, &mut Identity, &mut Absence),
+    holds: bool,
+}
+
+#[test]
+fn what_proves_that_a_registration_is_gone() {
+    const B: fn() -> CredentialId = || CredentialId::new("client:b");
+    let rows = [
+        Proof { why: "the same credentials saw it before", change: |_, _, _| {}, holds: true },
+        Proof { why: "no list after the 404", change: |_, _, a| a.listed_after = false, holds: false },
+        Proof {
+            why: "no list after the 404, even though our DELETE was accepted",
+            change: |s, _, a| {
+                a.listed_after = false;
+                s.memory.delete_accepted = Some((who().origin, who().credential));
+                s.recorded.delete_requested_at = Some(at(50));
+            },
+            holds: false,
+        },
+        Proof { why: "another tenant answered", change: |_, _, a| a.tenant = Some(TenantId(2)), holds: false },
+        Proof {
+            why: "another tenant answered, even though our DELETE was accepted",
+            change: |s, _, a| {
+                a.tenant = Some(TenantId(2));
+                s.memory.delete_accepted = Some((who().origin, who().credential));
+            },
+            holds: false,
+        },
+        Proof { why: "nobody knows which tenant answered", change: |_, _, a| a.tenant = None, holds: false },
+        Proof { why: "nobody noted the tenant", change: |_, i, _| i.tenant = None, holds: false },
+        Proof { why: "other credentials, which never saw it", change: |_, i, _| i.credential = Some(B()), holds: false },
+        Proof { why: "nobody noted the credentials", change: |_, i, _| i.credential = None, holds: false },
+        Proof { why: "nobody noted the origin", change: |_, i, _| i.origin = None, holds: false },
+        Proof {
+            why: "other credentials, but these saw it since the process started",
+            change: |s, i, _| {
+                i.credential = Some(B());
+                s.memory.seen_by = Some(who());
+            },
+            holds: true,
+        },
+        Proof {
+            why: "yet others saw it since the process started",
+            change: |s, i, _| {
+                i.credential = Some(B());
+                s.memory.seen_by = Some(Who { credential: B(), ..who() });
+            },
+            holds: false,
+        },
+        Proof {
+            why: "seen with these credentials at another server",
+            change: |s, i, _| {
+                i.credential = Some(B());
+                s.memory.seen_by = Some(Who { origin: Origin::new("https://other.example.com"), ..who() });
+            },
+            holds: false,
+        },
+        Proof {
+            why: "our DELETE was accepted in this process, tenant unknown",
+            change: |s, i, a| {
+                (i.tenant, i.credential, a.tenant) = (None, None, None);
+                s.memory.delete_accepted = Some((who().origin, who().credential));
+            },
+            holds: true,
+        },
+        Proof {
+            why: "a DELETE was accepted from other credentials",
+            change: |s, i, a| {
+                (i.credential, a.tenant) = (Some(B()), None);
+                s.memory.delete_accepted = Some((who().origin, B()));
+            },
+            holds: false,
+        },
+        Proof {
+            why: "a DELETE was accepted at another server",
+            change: |s, i, a| {
+                (i.credential, a.tenant) = (None, None);
+                s.memory.delete_accepted = Some((Origin::new("https://other.example.com"), who().credential));
+            },
+            holds: false,
+        },
+        Proof {
+            why: "our DELETE was accepted before a restart, same credentials",
+            change: |s, _, a| {
+                a.tenant = None;
+                s.recorded.delete_requested_at = Some(at(50));
+            },
+            holds: true,
+        },
+        Proof {
+            why: "our DELETE was accepted before a restart, same tenant",
+            change: |s, i, _| {
+                i.credential = Some(B());
+                s.recorded.delete_requested_at = Some(at(50));
+            },
+            holds: true,
+        },
+        Proof {
+            why: "our DELETE was accepted before a restart, neither known to be the same",
+            change: |s, i, a| {
+                (i.credential, a.tenant) = (Some(B()), None);
+                s.recorded.delete_requested_at = Some(at(50));
+            },
+            holds: false,
+        },
+    ];
+    for Proof { why, change, holds } in rows {
+        let mut scene = Scene::dying();
+        let mut own = identity(OURS, Provenance::Created);
+        let mut absence = Absence { listed_after: true, tenant: Some(TENANT) };
+        change(&mut scene, &mut own, &mut absence);
+        assert_eq!(is_proof(&scene.case(), &own, &who(), absence), holds, "{why}");
+    }
+}

@@ -1,0 +1,87 @@
+//! What the client tells about itself, for metrics.
+//!
+//! Owns the names of operations and the hook that telemetry fills. Must not know any metrics library.
+
+use std::time::Duration;
+
+/// One kind of request. The spelling is a metric label and never changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// `POST /api/v1/token` or `/api/v2/token`.
+    Token,
+    /// `GET /api/v1/clusters`.
+    ListClusters,
+    /// `GET /api/v1/clusters/{uuid}`.
+    GetCluster,
+    /// `POST /api/v1/clusters`.
+    CreateCluster,
+    /// `PUT /api/v1/clusters/{uuid}`.
+    RenameCluster,
+    /// `DELETE /api/v1/clusters/{uuid}`.
+    DeleteCluster,
+    /// `GET /api/v1/clusters/minimal`, asked only to learn whether it exists.
+    ProbeMinimal,
+}
+
+impl Operation {
+    /// The metric label.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Token => "token",
+            Self::ListClusters => "list_clusters",
+            Self::GetCluster => "get_cluster",
+            Self::CreateCluster => "create_cluster",
+            Self::RenameCluster => "rename_cluster",
+            Self::DeleteCluster => "delete_cluster",
+            Self::ProbeMinimal => "probe_minimal",
+        }
+    }
+
+    /// The operation in a sentence: "... failed".
+    #[must_use]
+    pub const fn describe(self) -> &'static str {
+        match self {
+            Self::Token => "logging in",
+            Self::ListClusters => "listing the registrations",
+            Self::GetCluster => "reading the registration",
+            Self::CreateCluster => "creating the registration",
+            Self::RenameCluster => "renaming the registration",
+            Self::DeleteCluster => "deleting the registration",
+            Self::ProbeMinimal => "asking for the minimal list",
+        }
+    }
+
+    /// Whether sending it twice changes nothing.
+    #[must_use]
+    pub const fn is_read(self) -> bool {
+        match self {
+            Self::ListClusters | Self::GetCluster | Self::ProbeMinimal => true,
+            Self::Token | Self::CreateCluster | Self::RenameCluster | Self::DeleteCluster => false,
+        }
+    }
+}
+
+/// Hears what the client does. Every method may be called from any task and must return at once.
+pub trait ClientObserver: Send + Sync {
+    /// One request on the wire ended; `code` is `None` when no status arrived.
+    fn request(&self, operation: Operation, code: Option<u16>, took: Duration) {
+        let _ = (operation, code, took);
+    }
+
+    /// One attempt to get a token ended.
+    fn token_refresh(&self, ok: bool) {
+        let _ = ok;
+    }
+
+    /// A request waited this long for the rate limit.
+    fn rate_limit_wait(&self, waited: Duration) {
+        let _ = waited;
+    }
+}
+
+/// Hears nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl ClientObserver for NoObserver {}

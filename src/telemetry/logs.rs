@@ -1,0 +1,123 @@
+//! Sets up the process log: format, filter, and a floor under what libraries may say.
+//!
+//! Logs go to standard error, so that standard output stays free for data. This file must not know what is logged.
+
+use std::io::{self, IsTerminal};
+
+use thiserror::Error;
+use tracing::{Level, Metadata, Subscriber};
+use tracing_subscriber::{
+    EnvFilter, Layer,
+    filter::{FilterExt, ParseError, filter_fn},
+    fmt::MakeWriter,
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    util::{SubscriberInitExt, TryInitError},
+};
+
+/// The filter used when `RUST_LOG` is absent or empty.
+///
+/// `kube_client` reports each failed request and `kube_runtime` each failed watch at once and again; the operator
+/// reports both itself, with context and not more often than needed.
+const DEFAULT_FILTER: &str = "info,kube_client=off,kube_runtime=error";
+
+/// Crates that see whole requests and responses. `kube_client` for one prints a body that it cannot decode as a
+/// warning, and such a body may be a Secret. Their events below [`Level::ERROR`] are dropped whatever `RUST_LOG` says.
+const WIRE_CRATES: [&str; 10] = [
+    "kube_client",
+    "hyper",
+    "hyper_util",
+    "h2",
+    "reqwest",
+    "rustls",
+    "hyper_rustls",
+    "tower",
+    "tower_http",
+    "axum",
+];
+
+/// How a log line is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// One readable line per event; coloured on a terminal unless `NO_COLOR` is set.
+    #[default]
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, Error)]
+pub enum LogError {
+    /// `RUST_LOG` is not a list of `target=level` directives.
+    #[error(
+        "RUST_LOG is not a valid filter: {0}; an example is \"info,runai_cluster_operator=debug\""
+    )]
+    Filter(#[source] ParseError),
+    /// The process has a subscriber already.
+    #[error("logging is set up already: {0}")]
+    AlreadySet(#[source] TryInitError),
+}
+
+/// Installs the process-wide subscriber. Called once, before anything is logged.
+///
+/// # Errors
+/// [`LogError::Filter`] for a malformed `RUST_LOG`, [`LogError::AlreadySet`] when called twice.
+pub fn init(format: LogFormat) -> Result<(), LogError> {
+    let directives = std::env::var("RUST_LOG").unwrap_or_default();
+    let colour = io::stderr().is_terminal() && !no_color(std::env::var("NO_COLOR").ok().as_deref());
+    subscriber(format, &directives, colour, io::stderr)?
+        .try_init()
+        .map_err(LogError::AlreadySet)
+}
+
+/// `NO_COLOR` counts when it is set and not empty (<https://no-color.org>).
+fn no_color(value: Option<&str>) -> bool {
+    value.is_some_and(|value| !value.is_empty())
+}
+
+fn subscriber<W>(
+    format: LogFormat,
+    directives: &str,
+    colour: bool,
+    out: W,
+) -> Result<impl Subscriber, LogError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let directives = if directives.trim().is_empty() {
+        DEFAULT_FILTER
+    } else {
+        directives
+    };
+    let filter = EnvFilter::try_new(directives).map_err(LogError::Filter)?;
+    let layer = layer(format, colour, out).with_filter(filter.and(filter_fn(may_speak)));
+    Ok(tracing_subscriber::registry().with(layer))
+}
+
+fn layer<S, W>(format: LogFormat, colour: bool, out: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(out);
+    match format {
+        LogFormat::Text => layer.with_ansi(colour).boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_current_span(true)
+            .with_span_list(false)
+            .boxed(),
+    }
+}
+
+/// Whether an event may be written at all, for reasons of secrecy rather than of interest.
+fn may_speak(metadata: &Metadata<'_>) -> bool {
+    let root = metadata.target().split("::").next().unwrap_or_default();
+    *metadata.level() == Level::ERROR || !WIRE_CRATES.contains(&root)
+}
+
+#[cfg(test)]
+#[path = "logs_tests.rs"]
+mod tests;

@@ -1,0 +1,83 @@
+//! `testbed`: the command line of the testbed. Parses, dispatches and turns signals and errors into an end.
+
+mod demo;
+mod sample;
+mod stage;
+mod up;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A real Kubernetes API on loopback, with a simulated Run:ai control plane and the operator beside it.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Builds the Kubernetes binaries that are missing or outdated (minutes, the first time).
+    Kube,
+    /// Starts everything and stays up until Ctrl-C.
+    Up(Beside),
+    /// Takes one RunaiCluster through its life and prints what kubectl shows at every step. With KUBECONFIG set it uses
+    /// that cluster in place of an API server of its own.
+    Demo(Beside),
+}
+
+#[derive(Args)]
+struct Beside {
+    /// The operator's binary; by default the one beside this binary.
+    #[arg(long, value_name = "PATH")]
+    operator: Option<PathBuf>,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    testbed::install_crypto_provider();
+    let outcome = match Cli::parse().command {
+        Command::Kube => kube().await,
+        Command::Up(beside) => until_signal(up::run(beside.operator)).await,
+        Command::Demo(beside) => demo::run(beside.operator, interrupted()).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("testbed: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn kube() -> Result<(), testbed::Error> {
+    let binaries = testbed::find_all().await?;
+    for path in [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm] {
+        println!("{}", path.display());
+    }
+    Ok(())
+}
+
+/// Runs until the work is done or somebody ends it; both are fine.
+async fn until_signal(work: impl Future<Output = Result<(), testbed::Error>>) -> Result<(), testbed::Error> {
+    tokio::select! {
+        outcome = work => outcome,
+        signal = interrupted() => signal.map(|name| eprintln!("\ntestbed: {name}, ending everything")),
+    }
+}
+
+/// Resolves when this process is asked to end, with the name of the signal.
+async fn interrupted() -> Result<&'static str, testbed::Error> {
+    let listen =
+        |kind| signal(kind).map_err(|source| testbed::Error::Io { what: "listening for signals".to_owned(), source });
+    let (mut interrupt, mut terminate, mut hangup) =
+        (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?, listen(SignalKind::hangup())?);
+    Ok(tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
+        _ = hangup.recv() => "terminal closed",
+    })
+}
