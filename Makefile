@@ -22,7 +22,10 @@ run: ## the operator against the cluster of KUBECONFIG
 	cargo run --package $(OPERATOR) -- run --namespace runai-operator
 
 test: build kube ## all tests; builds what they need
-	cargo test --workspace
+	@{ cargo test --workspace --no-fail-fast; echo $$? > target/test.status; } 2>&1 | tee target/test.log
+	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
+	  END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' target/test.log
+	@exit $$(cat target/test.status)
 
 e2e: build kube ## only the tests with a real API server
 	cargo test --package testbed
@@ -46,7 +49,7 @@ chart: kube ## lint and render the chart
 	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator
 
 kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
-	cargo run --quiet --package testbed -- kube
+	cargo run --package testbed -- kube
 
 ci: lint test chart ## what a change must pass
 

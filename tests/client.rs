@@ -159,6 +159,27 @@ async fn a_refused_change_renews_the_token_and_is_not_sent_again() {
     assert_eq!((server.count("POST"), server.tokens()), (1, 2));
 }
 
+/// The token in the message is no longer the one in use when the message is made fit to show.
+#[tokio::test]
+async fn a_replaced_token_stays_a_secret() {
+    let server = Hostile::start(|seen, earlier| {
+        if seen.path.ends_with("/token") {
+            return Some(Act::Reply(json(200, format!(r#"{{"accessToken":"{TOKEN}-{earlier}","expiresIn":3600}}"#))));
+        }
+        let sent = seen.head.lines().find(|line| line.starts_with("authorization")).unwrap();
+        Some(Act::Reply(json(401, format!(r#"{{"message":"no good: {sent}"}}"#))))
+    })
+    .await;
+    let client = server.client();
+    let error = create(&client).await.unwrap_err();
+    assert!(error.to_string().contains("no good: authorization: bearer [redacted]"), "{error}");
+    assert_clean(&error);
+    let all = (0..8).map(|_| client.list_once(Verbosity::Full));
+    for result in futures::future::join_all(all).await {
+        assert_clean(&result.unwrap_err());
+    }
+}
+
 #[tokio::test]
 async fn bodies_that_are_not_a_list_are_an_error_as_a_whole() {
     let good = record(UUID, "a");

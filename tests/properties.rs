@@ -38,11 +38,12 @@ fn runner(cases: u32) -> (TestRunner, u64) {
     (TestRunner::new(config), seed)
 }
 
-/// The smallest history found that breaks an invariant, if any.
-fn search(cases: u32, bug: Option<Bug>) -> (u64, Option<World>) {
+/// The smallest history found that breaks one of `rules`, if any.
+fn search(cases: u32, bug: Option<Bug>, rules: Option<&[&str]>) -> (u64, Option<World>) {
     let (mut runner, seed) = runner(cases);
     let result = runner.run(&histories(), |(setup, moves)| match live(setup, &moves, bug).violation {
         None => Ok(()),
+        Some(violation) if rules.is_some_and(|rules| !rules.contains(&violation.rule)) => Ok(()),
         Some(violation) => Err(TestCaseError::fail(format!("{}: {}", violation.rule, violation.what))),
     });
     let found = match result {
@@ -59,21 +60,19 @@ fn story(world: &World) -> String {
 
 #[test]
 fn every_history_keeps_the_invariants() {
-    let (seed, found) = search(CASES, None);
+    let (seed, found) = search(CASES, None, None);
     println!("seed {seed}");
     if let Some(world) = found {
         panic!("PROPTEST_RNG_SEED={seed}\n{}", story(&world));
     }
 }
 
-/// The bug is found, and it breaks one of the rules that it should break.
+/// The bug breaks one of the rules that it should break.
 #[track_caller]
 fn caught(bug: Bug, rules: &[&str]) {
-    let (seed, found) = search(CASES_PER_BUG, Some(bug));
-    let world = found.unwrap_or_else(|| panic!("{bug:?} goes unnoticed; PROPTEST_RNG_SEED={seed}"));
+    let (seed, found) = search(CASES_PER_BUG, Some(bug), Some(rules));
+    let world = found.unwrap_or_else(|| panic!("{bug:?} goes unnoticed by {rules:?}; PROPTEST_RNG_SEED={seed}"));
     println!("{bug:?}, seed {seed}\n{}", story(&world));
-    let rule = world.violation.as_ref().map(|violation| violation.rule);
-    assert!(rule.is_some_and(|rule| rules.contains(&rule)), "{bug:?} breaks {rule:?} instead of {rules:?}");
 }
 
 macro_rules! seeded {
@@ -86,15 +85,16 @@ macro_rules! seeded {
 }
 
 seeded! {
-    seeded_skip_the_look: SkipTheLook breaks "I1" | "I3";
-    seeded_trust_a_failed_list: TrustAFailedList breaks "I4" | "I1" | "I3";
-    seeded_forget_the_intent: ForgetTheIntent breaks "I1" | "I3" | "I6";
-    seeded_skip_the_quarantine: SkipTheQuarantine breaks "I1" | "I3";
-    seeded_release_on_404: ReleaseOn404 breaks "I3" | "I1";
-    seeded_skip_the_read_by_id: SkipTheReadById breaks "I1" | "I3" | "I6" | "I8";
-    seeded_trust_an_unsigned_note: TrustAnUnsignedNote breaks "I2" | "I6";
-    seeded_no_compare_and_swap: NoCompareAndSwap breaks "I1" | "I3";
-    seeded_forget_the_tenant: ForgetTheTenant breaks "I1" | "I3" | "I6";
+    seeded_skip_the_look: SkipTheLook breaks "I1";
+    seeded_trust_a_failed_list: TrustAFailedList breaks "I4";
+    seeded_forget_the_intent: ForgetTheIntent breaks "I1";
+    seeded_skip_the_quarantine: SkipTheQuarantine breaks "I1";
+    seeded_skip_the_quarantine_of_the_dying: SkipTheQuarantine breaks "I3";
+    seeded_release_on_404: ReleaseOn404 breaks "I3";
+    seeded_skip_the_read_by_id: SkipTheReadById breaks "I4" | "I3";
+    seeded_trust_an_unsigned_note: TrustAnUnsignedNote breaks "I2";
+    seeded_no_compare_and_swap: NoCompareAndSwap breaks "I1";
+    seeded_forget_the_tenant: ForgetTheTenant breaks "I1";
     seeded_ignore_observe: IgnoreObserve breaks "I5";
     seeded_ignore_suspend: IgnoreSuspend breaks "I5";
     seeded_ignore_the_deletion_policy: IgnoreTheDeletionPolicy breaks "I5";

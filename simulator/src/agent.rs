@@ -54,6 +54,11 @@ impl Agent {
         }
     }
 
+    /// Takes back the start: an agent that never ran.
+    pub(crate) fn not_started(self) -> Self {
+        Self { running_since: None, ..self }
+    }
+
     pub(crate) fn phase(&self, now: Timestamp) -> AgentPhase {
         match self.running_since {
             None => AgentPhase::Paused,

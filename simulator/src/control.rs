@@ -16,9 +16,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::agent_command::AgentCommand;
 use crate::clock::seconds;
 use crate::fault::{FaultAction, FaultRule};
-use crate::outside::{AgentCommand, OutsideError, RecordPatch, SeedCluster};
+use crate::outside::{OutsideError, RecordPatch, SeedCluster};
 use crate::pipeline::Shared;
 
 type Sim = Extract<Arc<Shared>>;

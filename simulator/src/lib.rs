@@ -16,17 +16,19 @@
 //!
 //! Map of the modules, from the inside out: `config`, `profile`, `version`, `clock` (settings and time);
 //! `report`, `agent`, `record`, `store` (registrations); `auth` (tokens); `fault`, `journal` (what goes wrong and what
-//! happened); `state`, `change`, `outside` (what can happen to the whole); `route`, `query`, `inbound`, `validate`,
-//! `endpoints`, `render`, `reply` (the public API); `pipeline` (order of one request); `connection`, `tls`, `server`,
+//! happened); `state`, `change`, `outside`, `agent_command` (what can happen to the whole); `route`, `query`, `inbound`, `validate`,
+//! `endpoints`, `render`, `reply` (the public API); `pipeline`, `distortion` (order of one request, faults on the wire); `connection`, `tls`, `server`,
 //! `control` (sockets); `simulator` (the face).
 
 mod agent;
+mod agent_command;
 mod auth;
 mod change;
 mod clock;
 mod config;
 mod connection;
 mod control;
+mod distortion;
 mod endpoints;
 mod fault;
 mod inbound;
@@ -49,6 +51,7 @@ mod validate;
 mod version;
 
 pub use agent::AgentPhase;
+pub use agent_command::AgentCommand;
 pub use auth::OldTokens;
 pub use config::{
     Access, AgentConfig, CapabilityOverrides, ClockMode, Config, ConfigError, DeleteConfig, DisconnectedPolicy,
@@ -57,7 +60,7 @@ pub use config::{
 };
 pub use fault::{Cut, EnumField, FaultAction, FaultMatch, FaultRule, Garbage, Loss, Phase, ResetPhase, RetryAfter};
 pub use journal::{Counters, JournalEntry};
-pub use outside::{AgentCommand, ClusterView, OutsideError, RecordPatch, SeedCluster};
+pub use outside::{ClusterView, OutsideError, RecordPatch, SeedCluster};
 pub use profile::Profile;
 pub use record::ClusterState;
 pub use report::{AgentReport, Dependencies, Dependency, Operand, Platform, ReportedCondition, ReportedConfig};

@@ -2,21 +2,17 @@
 //!
 //! Owns the effects of the control API on records. Must not know HTTP.
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::agent::AgentPhase;
-use crate::clock::{after, seconds};
 use crate::config::Config;
 use crate::fault::FaultBook;
 use crate::journal::Journal;
 use crate::record::Record;
 use crate::render;
-use crate::report::AgentReport;
 use crate::state::State;
 use crate::store::Store;
 
@@ -140,62 +136,6 @@ pub struct RecordPatch {
     pub slow_delete: Option<f64>,
 }
 
-/// What an agent shall do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "action", rename_all = "camelCase", rename_all_fields = "camelCase", deny_unknown_fields)]
-pub enum AgentCommand {
-    /// Runs, from now or after `after_seconds`; an agent that is there keeps what it reports.
-    Start {
-        /// Time until it runs.
-        #[serde(default)]
-        after_seconds: f64,
-        /// Its secret; a wrong one means that no beat is heard. Absent means the right one.
-        #[serde(default)]
-        client_secret: Option<String>,
-    },
-    /// Falls silent.
-    Pause,
-    /// Is uninstalled; what it reported last stays.
-    Stop,
-    /// Reports this from now on; absent fields stay.
-    Report {
-        /// Agent version.
-        #[serde(default)]
-        version: Option<String>,
-        /// Cluster URL; an empty text means it leaves the registered one alone.
-        #[serde(default)]
-        domain: Option<String>,
-        /// Everything else.
-        #[serde(default)]
-        report: Option<Box<AgentReport>>,
-        /// The report cannot be read: the state is Unknown.
-        #[serde(default)]
-        unreadable: Option<bool>,
-    },
-    /// One service works or does not.
-    Operand {
-        /// Its name.
-        name: String,
-        /// Works; if not, for longer than the threshold.
-        ready: bool,
-    },
-    /// One required dependency is there or not.
-    Dependency {
-        /// Its name.
-        name: String,
-        /// Is there.
-        available: bool,
-    },
-}
-
-impl AgentCommand {
-    /// Starts at once with the right secret.
-    #[must_use]
-    pub const fn start() -> Self {
-        Self::Start { after_seconds: 0.0, client_secret: None }
-    }
-}
-
 /// What a snapshot keeps.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -317,76 +257,8 @@ impl State {
         edited.ok_or(OutsideError::Unknown(uuid))
     }
 
-    pub(crate) fn command(&mut self, uuid: Uuid, command: AgentCommand) -> Result<(), OutsideError> {
-        let now = self.living(uuid)?;
-        let config = Arc::clone(&self.config);
-        let beat = seconds(config.agent.heartbeat_seconds);
-        if let AgentCommand::Start { after_seconds, client_secret } = command {
-            let at = after(now, seconds(after_seconds));
-            let record = self.store.get(uuid).ok_or(OutsideError::Unknown(uuid))?;
-            let fresh = self.new_agent(record, at);
-            self.store.edit(uuid, now, |record| {
-                record.account_live_time(now);
-                let wrong = client_secret.is_some_and(|secret| secret != record.client_secret);
-                match &mut record.agent {
-                    Some(agent) => agent.run(at, now, beat),
-                    None => record.agent = Some(fresh),
-                }
-                if let Some(agent) = &mut record.agent {
-                    agent.set_rejected(wrong);
-                }
-            });
-            return Ok(());
-        }
-        let edited = self.store.edit(uuid, now, |record| {
-            record.account_live_time(now);
-            let Some(agent) = &mut record.agent else { return false };
-            let mut report = agent.report.report().clone();
-            match command {
-                AgentCommand::Start { .. } => {}
-                AgentCommand::Pause => agent.pause(now, beat),
-                AgentCommand::Stop => {
-                    let (liveness, version) = (record.last_liveness(now, &config), record.version(now, &config));
-                    record.reported_version = version.map(str::to_owned);
-                    record.domain = record.domain(now, &config).map(str::to_owned);
-                    record.last_liveness = liveness;
-                    record.agent = None;
-                }
-                AgentCommand::Report { version, domain, report, unreadable } => {
-                    agent.version = version.unwrap_or_else(|| agent.version.clone());
-                    if let Some(domain) = domain {
-                        agent.domain = Some(domain).filter(|domain| !domain.is_empty());
-                    }
-                    if let Some(report) = report {
-                        agent.report = (*report).into();
-                    }
-                    agent.unreadable = unreadable.unwrap_or(agent.unreadable);
-                }
-                AgentCommand::Operand { name, ready } => {
-                    let operand = report.operands.entry(name).or_default();
-                    operand.ready = ready;
-                    operand.unready_threshold_crossed = !ready;
-                    operand.reasons = if ready { Vec::new() } else { vec!["pods are not ready".to_owned()] };
-                    agent.report = report.into();
-                }
-                AgentCommand::Dependency { name, available } => {
-                    let dependency = report.dependencies.required.entry(name).or_default();
-                    dependency.available = available;
-                    dependency.reason = if available { None } else { Some("not found on the cluster".to_owned()) };
-                    agent.report = report.into();
-                }
-            }
-            true
-        });
-        match edited {
-            Some(true) => Ok(()),
-            Some(false) => Err(OutsideError::NoAgent(uuid)),
-            None => Err(OutsideError::Unknown(uuid)),
-        }
-    }
-
     /// The present, if the record is there and not deleted.
-    fn living(&mut self, uuid: Uuid) -> Result<Timestamp, OutsideError> {
+    pub(crate) fn living(&mut self, uuid: Uuid) -> Result<Timestamp, OutsideError> {
         let now = self.tick();
         match self.store.get(uuid) {
             None => Err(OutsideError::Unknown(uuid)),

@@ -17,8 +17,9 @@ use jiff::Timestamp;
 use crate::auth::Session;
 use crate::clock::{http_date, seconds};
 use crate::connection::Breaker;
+use crate::distortion::{Delivery, Ending, after_the_change, real, replacement};
 use crate::endpoints::{self, Call};
-use crate::fault::{Cut, EnumField, FaultAction, Fired, Garbage, Loss, Phase, ResetPhase, RetryAfter, Subject};
+use crate::fault::{FaultAction, Fired, Phase, ResetPhase, Subject};
 use crate::inbound::{BODY_LIMIT, Inbound};
 use crate::journal::JournalEntry;
 use crate::query::Query;
@@ -47,21 +48,6 @@ impl Shared {
 #[error("connection given up on purpose")]
 pub(crate) struct GivenUp;
 
-/// How a reply leaves.
-enum Delivery {
-    Whole(Reply),
-    /// Half of the body, then a reset or a close.
-    Half(Reply, Ending),
-    /// Nothing, after a wait.
-    Silence(Duration),
-}
-
-#[derive(Clone, Copy)]
-enum Ending {
-    Reset,
-    Close,
-}
-
 /// Serves one request of the public port.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
@@ -74,7 +60,7 @@ pub(crate) async fn serve(
     let delivery = match &fired.terminal {
         Some(FaultAction::Reset { phase: ResetPhase::Pre }) => Delivery::Silence(Duration::ZERO),
         Some(FaultAction::Hang { seconds, phase: Phase::Pre }) => Delivery::Silence(real(*seconds)),
-        _ => shared.state().execute(entry.seq, &inbound, &routed, &fired),
+        _ => shared.state().execute(&Asked { seq: entry.seq, inbound: &inbound, routed: &routed, fired: &fired }),
     };
     let late = entry.delay(&fired, Phase::Post);
     if !late.is_zero() {
@@ -136,6 +122,14 @@ impl Drop for OpenEntry {
     }
 }
 
+/// A request that has passed the faults of connection and arrival.
+struct Asked<'r> {
+    seq: u64,
+    inbound: &'r Inbound,
+    routed: &'r Routed,
+    fired: &'r Fired,
+}
+
 struct Opened {
     entry: OpenEntry,
     routed: Routed,
@@ -148,25 +142,48 @@ fn open(shared: &Arc<Shared>, inbound: &Inbound) -> Opened {
     let state = &mut *guard;
     let now = state.tick();
     let routed = route(&inbound.method, &inbound.path, &state.caps);
-    let operation = routed.operation();
     let session = state.auth.check(&state.config, inbound.header("authorization"), now);
-    let identity = session.as_ref().map(|session| session.client_id.clone());
-    let identity = identity.or_else(|| inbound.token_identity(&routed));
-    let body = inbound.redacted(&routed);
+    let mut entry = arrival(inbound, &routed, session, now);
     let uuid = routed.path_id().and_then(|id| validate::path_uuid(id).ok());
-    let stored_name = uuid.and_then(|uuid| state.store.get(uuid)).map(|record| record.name.clone());
-    let sent_name = body.as_ref().and_then(|body| body["name"].as_str());
+    let stored_name = uuid.and_then(|uuid| state.store.get(uuid)).map(|record| record.name.as_str());
+    let sent_name = entry.body.as_ref().and_then(|body| body["name"].as_str());
     let subject = Subject {
-        operation,
+        operation: entry.operation,
         method: inbound.method.as_str(),
-        identity: identity.as_deref(),
-        name: sent_name.or(stored_name.as_deref()),
+        identity: entry.identity.as_deref(),
+        name: sent_name.or(stored_name),
         uuid,
         headers: &inbound.headers,
         query: &inbound.query,
     };
     let fired = state.faults.fire(&subject, now, &mut state.rng);
-    let seq = state.journal.open(JournalEntry {
+    entry.faults.clone_from(&fired.ids);
+    let seq = state.journal.open(entry);
+    for modifier in fired.modifiers.iter().filter(|modifier| acts_on_arrival(modifier)) {
+        state.apply(modifier, uuid);
+    }
+    let jitter = state.rng.u64(0..=state.config.latency_jitter_ms);
+    let base_delay = Duration::from_millis(state.config.latency_ms + jitter);
+    drop(guard);
+    Opened { entry: OpenEntry { shared: Arc::clone(shared), seq, base_delay, closed: false }, routed, fired }
+}
+
+/// Others act after the change, or on the deletion that the request starts.
+fn acts_on_arrival(modifier: &FaultAction) -> bool {
+    !matches!(
+        modifier,
+        FaultAction::TokenRevoke { phase: Phase::Post, .. }
+            | FaultAction::StuckDelete
+            | FaultAction::SlowDelete { .. }
+            | FaultAction::DeleteFailed { .. }
+    )
+}
+
+/// A journal entry as far as it is known on arrival.
+fn arrival(inbound: &Inbound, routed: &Routed, session: Option<Session>, now: Timestamp) -> JournalEntry {
+    let operation = routed.operation();
+    let (client_id, tenant_id) = session.map(|session| (session.client_id, session.tenant)).unzip();
+    JournalEntry {
         seq: 0,
         at: now,
         arrival_ms: 0,
@@ -176,48 +193,33 @@ fn open(shared: &Arc<Shared>, inbound: &Inbound) -> Opened {
         route: operation.map_or_else(|| inbound.path.clone(), |operation| operation.template().to_owned()),
         query: inbound.query.clone(),
         path_id: routed.path_id().map(str::to_owned),
-        identity,
-        tenant_id: session.map(|session| session.tenant),
+        identity: client_id.or_else(|| inbound.token_identity(routed)),
+        tenant_id,
         status: None,
         committed: false,
         committed_at: None,
         committed_uuids: Vec::new(),
-        faults: fired.ids.clone(),
-        body,
+        faults: Vec::new(),
+        body: inbound.redacted(routed),
         response_bytes: 0,
         user_agent: inbound.header("user-agent").map(str::to_owned),
         finished: false,
-    });
-    for modifier in &fired.modifiers {
-        let belongs_to_delete = matches!(
-            modifier,
-            FaultAction::TokenRevoke { phase: Phase::Post, .. }
-                | FaultAction::StuckDelete
-                | FaultAction::SlowDelete { .. }
-                | FaultAction::DeleteFailed { .. }
-        );
-        if !belongs_to_delete {
-            state.apply(modifier, uuid);
-        }
     }
-    let jitter = state.rng.u64(0..=state.config.latency_jitter_ms);
-    let base_delay = Duration::from_millis(state.config.latency_ms + jitter);
-    drop(guard);
-    Opened { entry: OpenEntry { shared: Arc::clone(shared), seq, base_delay, closed: false }, routed, fired }
 }
 
 impl State {
     /// Everything that happens at one instant: checks, faults before, the change, faults after.
-    fn execute(&mut self, seq: u64, inbound: &Inbound, routed: &Routed, fired: &Fired) -> Delivery {
+    fn execute(&mut self, asked: &Asked<'_>) -> Delivery {
+        let Asked { seq: _, inbound, routed, fired } = *asked;
         let now = self.tick();
         let terminal = fired.terminal.as_ref();
         let refused = self.refuse(inbound, routed, now);
-        let early = terminal.and_then(|fault| self.replacement(fault, Phase::Pre, now));
+        let early = terminal.and_then(|fault| replacement(fault, Phase::Pre, now));
         let (reply, reached) = match (routed, refused) {
             (_, Err(refusal)) => (refusal, false),
             (Routed::To(operation, _), Ok(session)) => match early {
                 Some(reply) => (reply, false),
-                None => (self.run(*operation, seq, inbound, routed, session, fired, now), true),
+                None => (self.run(asked, *operation, session.as_ref(), now), true),
             },
             (Routed::WrongMethod(_) | Routed::Unknown, Ok(_)) => (Reply::message(404, "no such path"), false),
         };
@@ -229,7 +231,7 @@ impl State {
         if !reached {
             return Delivery::Whole(reply);
         }
-        self.after_the_change(reply, terminal, now)
+        after_the_change(reply, terminal, now)
     }
 
     /// Steps 3 to 5: path, authentication, rate. Token requests have no session.
@@ -251,17 +253,9 @@ impl State {
         Ok(Some(session))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "the parts of one request")]
-    fn run(
-        &mut self,
-        operation: Operation,
-        seq: u64,
-        inbound: &Inbound,
-        routed: &Routed,
-        session: Option<Session>,
-        fired: &Fired,
-        now: Timestamp,
-    ) -> Reply {
+    /// Steps 7 to 10, and what modifiers make of the reply.
+    fn run(&mut self, asked: &Asked<'_>, operation: Operation, session: Option<&Session>, now: Timestamp) -> Reply {
+        let Asked { seq, inbound, routed, fired } = *asked;
         let late = match fired.terminal {
             Some(FaultAction::LateCommit { seconds: by, .. }) => Some(seconds(by)),
             _ => None,
@@ -275,7 +269,7 @@ impl State {
                     seq,
                     operation,
                     path_id: routed.path_id(),
-                    session: &session,
+                    session,
                     inbound,
                     query: Query::parse(&inbound.query),
                     modifiers: &fired.modifiers,
@@ -292,113 +286,6 @@ impl State {
         }
         reply
     }
-
-    /// The reply that a fault puts in place of the real one in the given phase.
-    fn replacement(&self, fault: &FaultAction, when: Phase, now: Timestamp) -> Option<Reply> {
-        match fault {
-            FaultAction::Status { code, body, headers, phase } if *phase == when => {
-                let mut reply = match body {
-                    None if *code == 204 => Reply::no_content(),
-                    None => Reply::message(*code, "this request fails on purpose"),
-                    Some(serde_json::Value::String(text)) => Reply::text(*code, "text/plain", text.clone()),
-                    Some(json) => Reply::value(*code, json),
-                };
-                let further = headers.iter().map(|(key, value)| (key.to_lowercase(), value.clone()));
-                reply.headers.extend(further);
-                Some(reply)
-            }
-            FaultAction::Garbage { status, variant, phase } if *phase == when => Some(match variant {
-                Garbage::Html => Reply::text(
-                    *status,
-                    "text/html",
-                    "<html><head><title>Bad gateway</title></head><body>upstream is away</body></html>",
-                ),
-                Garbage::Empty => Reply::text(*status, "", Bytes::new()),
-                Garbage::EmptyArray => Reply::json(*status, "[]"),
-                Garbage::EmptyObject => Reply::json(*status, "{}"),
-                Garbage::Null => Reply::json(*status, "null"),
-            }),
-            FaultAction::Throttle { retry_after, status, phase } if *phase == when => {
-                let status = if *status == 0 { 429 } else { *status };
-                let reply = Reply::message(status, "too many requests");
-                Some(match retry_after {
-                    RetryAfter::None => reply,
-                    RetryAfter::Seconds(wait) => reply.with_header("retry-after", wait.to_string()),
-                    RetryAfter::Date(wait) => {
-                        let at = crate::clock::after(now, seconds(f64::from(*wait)));
-                        reply.with_header("retry-after", http_date(at))
-                    }
-                })
-            }
-            FaultAction::Redirect { location, status, phase } if *phase == when => {
-                let status = if *status == 0 { 307 } else { *status };
-                Some(Reply::text(status, "", Bytes::new()).with_header("location", location))
-            }
-            _ => None,
-        }
-    }
-
-    /// What a terminal fault makes of a reply whose change is committed.
-    fn after_the_change(&self, reply: Reply, terminal: Option<&FaultAction>, now: Timestamp) -> Delivery {
-        let Some(fault) = terminal else { return Delivery::Whole(reply) };
-        match fault {
-            FaultAction::Reset { phase: ResetPhase::Mid } => Delivery::Half(reply, Ending::Reset),
-            FaultAction::Reset { phase: ResetPhase::Pre | ResetPhase::Post } => Delivery::Silence(Duration::ZERO),
-            FaultAction::Hang { seconds, phase: _ } => Delivery::Silence(real(*seconds)),
-            FaultAction::Truncate { cut: Cut::Length } => Delivery::Half(reply, Ending::Close),
-            FaultAction::Truncate { cut: Cut::Json } => {
-                let half = reply.body.slice(..reply.body.len() / 2);
-                Delivery::Whole(Reply { body: half, ..reply })
-            }
-            FaultAction::LateCommit { seconds: _, loss } => Delivery::Silence(match loss {
-                Loss::Reset => Duration::ZERO,
-                Loss::Hang => Duration::from_secs(3600),
-            }),
-            other => Delivery::Whole(self.replacement(other, Phase::Post, now).unwrap_or(reply)),
-        }
-    }
-
-    /// Changes a good JSON reply as a modifier says.
-    fn distort(&mut self, reply: &mut Reply, modifier: &FaultAction) {
-        let concerned = matches!(modifier, FaultAction::UnknownEnum { .. } | FaultAction::WrongUuid { .. });
-        if !concerned || !(200..300).contains(&reply.status) {
-            return;
-        }
-        let Ok(mut body) = serde_json::from_slice::<serde_json::Value>(&reply.body) else { return };
-        let clusters = match &mut body {
-            serde_json::Value::Array(clusters) => clusters.iter_mut().collect(),
-            other => match other.get("clusters").is_some() {
-                true => other["clusters"].as_array_mut().into_iter().flatten().collect(),
-                false => vec![other],
-            },
-        };
-        for cluster in clusters {
-            match modifier {
-                FaultAction::WrongUuid { uuid } if cluster.get("uuid").is_some() => {
-                    cluster["uuid"] = uuid.unwrap_or_else(|| self.uuid()).to_string().into();
-                }
-                FaultAction::UnknownEnum { field: EnumField::State, value } => {
-                    for holder in ["", "/status"] {
-                        if let Some(state) = cluster.pointer_mut(&format!("{holder}/state")) {
-                            *state = value.clone().into();
-                        }
-                    }
-                }
-                FaultAction::UnknownEnum { field: EnumField::PlatformType, value } => {
-                    if let Some(kind) = cluster.pointer_mut("/status/platform/type") {
-                        *kind = value.clone().into();
-                    }
-                }
-                _ => {}
-            }
-        }
-        reply.body = body.to_string().into();
-    }
-}
-
-/// Real time of a wait on the wire.
-fn real(seconds: f64) -> Duration {
-    Duration::try_from_secs_f64(seconds).unwrap_or_default()
 }
 
 async fn deliver(
@@ -418,7 +305,7 @@ async fn deliver(
         Delivery::Whole(reply) => {
             let body = reply.body.clone();
             let now = entry.close(Some(reply.status), body.len());
-            Ok(response(reply, &request_id, now, Body::from(body)))
+            Ok(response(&reply, &request_id, now, Body::from(body)))
         }
         Delivery::Half(reply, ending) => {
             let half = reply.body.slice(..reply.body.len() / 2);
@@ -435,14 +322,14 @@ async fn deliver(
             });
             let first = futures::stream::once(async move { Ok::<_, Infallible>(half) });
             let body = first.map(|part| part.map_err(|never| match never {})).chain(rest);
-            let mut response = response(reply, &request_id, now, Body::from_stream(body));
+            let mut response = response(&reply, &request_id, now, Body::from_stream(body));
             response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
             Ok(response)
         }
     }
 }
 
-fn response(reply: Reply, request_id: &str, now: Timestamp, body: Body) -> Response<Body> {
+fn response(reply: &Reply, request_id: &str, now: Timestamp, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();

@@ -14,11 +14,12 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use uuid::Uuid;
 
+use crate::agent_command::AgentCommand;
 use crate::config::{Config, ConfigError, UniqueNames};
 use crate::control;
 use crate::fault::{FaultAction, FaultRule};
 use crate::journal::{Counters, JournalEntry};
-use crate::outside::{AgentCommand, ClusterView, OutsideError, RecordPatch, SeedCluster};
+use crate::outside::{ClusterView, OutsideError, RecordPatch, SeedCluster};
 use crate::pipeline::Shared;
 use crate::server;
 use crate::state::State;
@@ -60,8 +61,7 @@ impl Default for Listen {
 /// A running control plane. Dropping it stops it.
 ///
 /// It has threads of its own, so all methods may be called from synchronous and asynchronous code alike;
-/// none of them waits for anything but a short lock, except [`Simulator::shutdown`], [`Simulator::wait`] and
-/// [`Simulator::until`].
+/// none of them waits for anything but a short lock, except [`Simulator::shutdown`] and [`Simulator::until`].
 #[derive(Debug)]
 pub struct Simulator {
     shared: Arc<Shared>,
@@ -350,20 +350,7 @@ impl Simulator {
         self.configure(|config| config.names.unique = unique);
     }
 
-    /// Waits, in real time, until `done` says so; false when the time is over first. Blocks the thread.
-    #[must_use]
-    pub fn wait(&self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
-        let end = Instant::now() + limit;
-        while !done(self) {
-            if Instant::now() >= end {
-                return false;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        true
-    }
-
-    /// Like [`Simulator::wait`] for asynchronous callers; needs the caller to run on tokio.
+    /// Waits, in real time, until `done` says so; false when the time is over first. Needs the caller to run on tokio.
     pub async fn until(&self, limit: Duration, done: impl Fn(&Self) -> bool) -> bool {
         let end = Instant::now() + limit;
         while !done(self) {

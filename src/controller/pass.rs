@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
 use crate::domain::plan::{self, name_in_question, uuid_in_question};
 use crate::domain::{
-    Access, Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy,
+    Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy,
     Reason, Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
 };
 use crate::runai::Permit;

@@ -30,6 +30,9 @@ pub struct Memory {
     pub intent: Option<Intent>,
     /// The attempt that was certainly never sent: its intent may be written over at once.
     pub unsent: Option<uuid::Uuid>,
+    /// The attempt whose fate became known: a copy of its intent that is still in status is history. Set by every
+    /// [`super::plan::Step::Mark`] that takes an intent away.
+    pub settled: Option<uuid::Uuid>,
     /// The first look after the quarantine that found nothing.
     pub empty_look: Option<Timestamp>,
     /// Whose DELETE of this object's registration was accepted.

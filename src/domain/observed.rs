@@ -201,7 +201,8 @@ impl Named {
 pub struct Observed {
     /// What this object may use.
     pub access: Access,
-    /// The registration the object owns or wishes for.
+    /// The registration the object owns or wishes for. After a step that changes which one that is (see
+    /// [`super::plan::uuid_in_question`]) the shell puts in what is known of the new one, or `NotLooked`.
     pub uuid: Sighting,
     /// The registrations that bear the name in question, deleting ones included where the control plane lists them.
     pub named: Named,

@@ -15,7 +15,7 @@ use super::claims::{Claims, ObjectKey};
 use super::desired::{Deletion, DeletionPolicy, Desired, Management, SpecError};
 use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Provenance};
 use super::memory::Memory;
-use super::observed::{Absence, Named, Observed, RemoteCluster, Trouble, Who};
+use super::observed::{Absence, Observed, RemoteCluster, Trouble, Who};
 use super::reason::Reason;
 use super::recorded::{Annotated, Identity, Intent, Recorded};
 
@@ -362,17 +362,6 @@ fn hold(case: &Case<'_>, trouble: &Trouble) -> Plan {
     let stance = if lasting { Stance::Stalled } else { Stance::Progress };
     let again = trouble.retry_after.map_or(Again::Backoff, Again::After);
     rest(trouble.reason, stance, again, trouble.message.clone())
-}
-
-/// The object owns a registration that nobody has looked for. The inventory may have answered all the same: then the
-/// uuid came up within this pass (a doubt was resolved), and waiting would lose what the pass found out.
-fn unseen(case: &Case<'_>, uuid: ClusterUuid, why: Reason) -> Plan {
-    match &case.observed.named {
-        Named::NotLooked => wait_for_inventory(case, true),
-        Named::Snapshot(..) | Named::Fresh(..) => {
-            go_on(Step::Look(Look::ById(uuid)), why, "nobody has looked for the registration yet")
-        }
-    }
 }
 
 /// The inventory has not answered yet. Says why if it fails; says nothing while it is merely early.

@@ -85,7 +85,8 @@ pub struct Recorded {
     pub annotated: Annotated,
     /// One of the two identity annotations fits and the other is missing.
     pub incomplete: bool,
-    /// The open create intent, from a signed annotation, else from process memory, else from status.
+    /// The open create intent, from a signed annotation, else from process memory, else from status (there only while
+    /// no identity is known, and not the one that [`super::Memory::settled`] names).
     pub intent: Option<Intent>,
     /// Whether the intent annotation is there and is the one above.
     pub intent_annotated: bool,

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::domain::desired::{Management, ReadyWhen, SpecError};
 use crate::domain::ids::{AgentVersion, ClusterDomain, ClusterUuid, Provenance};
-use crate::domain::observed::{ClusterState, Named, RemoteCluster, Sighting};
+use crate::domain::observed::{ClusterState, RemoteCluster, Sighting};
 use crate::domain::plan::{Again, Plan, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::scene_tests::{
@@ -85,10 +85,7 @@ fn conditions_by_stance() {
 
 #[test]
 fn a_quiet_pass_says_nothing() {
-    let scene = created().but(|s| {
-        s.observed.uuid = Sighting::NotLooked;
-        s.observed.named = Named::NotLooked;
-    });
+    let scene = created().but(|s| s.observed.uuid = Sighting::NotLooked);
     assert_eq!(report(&scene.case(), &scene.plan(), &Before::default()), None);
 }
 

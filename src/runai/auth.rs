@@ -3,6 +3,7 @@
 //! Owns getting it, keeping it and renewing it: one request at a time however many ask, early renewal, and a growing
 //! pause after failures. Must not know what the token is used for.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,17 +54,21 @@ struct Attempts {
     last_error: Option<ErrorKind>,
 }
 
+/// How many tokens are kept for masking: answers to requests with an older one may still be on their way.
+const REMEMBERED: usize = 4;
+
 pub(crate) struct TokenKeeper {
     settings: Settings,
     observer: Arc<dyn ClientObserver>,
-    current: Mutex<Option<Arc<Token>>>,
+    /// The token in use, and those before it.
+    tokens: Mutex<VecDeque<Arc<Token>>>,
     // Whoever holds it is the one that asks for a token.
     attempts: tokio::sync::Mutex<Attempts>,
 }
 
 impl TokenKeeper {
     pub(crate) fn new(settings: Settings, observer: Arc<dyn ClientObserver>) -> Self {
-        Self { settings, observer, current: Mutex::new(None), attempts: tokio::sync::Mutex::default() }
+        Self { settings, observer, tokens: Mutex::default(), attempts: tokio::sync::Mutex::default() }
     }
 
     /// The token in use, a new one if it is about to expire. Errors are already wrapped as token failures.
@@ -116,20 +121,28 @@ impl TokenKeeper {
 
     /// The tenant in the claims of the present token.
     pub(crate) fn tenant(&self) -> Option<TenantId> {
-        lock(&self.current).as_ref().and_then(|token| token.tenant)
+        lock(&self.tokens).front().and_then(|token| token.tenant)
     }
 
     /// Makes remote text fit to show.
     pub(crate) fn clean(&self, text: &str) -> String {
-        let current = lock(&self.current).clone();
-        let bearer = current.as_ref().and_then(|token| token.bearer.to_str().ok());
-        let token = bearer.and_then(|bearer| bearer.strip_prefix("Bearer "));
+        let known = lock(&self.tokens).clone();
+        let bearers = known.iter().filter_map(|token| token.bearer.to_str().ok());
+        let tokens = bearers.filter_map(|bearer| bearer.strip_prefix("Bearer "));
         let grant = &self.settings.grant;
-        sanitize(text, [grant.secret().expose(), grant.id()].into_iter().chain(token))
+        sanitize(text, [grant.secret().expose(), grant.id()].into_iter().chain(tokens))
     }
 
     fn usable(&self, until: impl Fn(&Token) -> Instant) -> Option<Arc<Token>> {
-        lock(&self.current).clone().filter(|token| Instant::now() < until(token))
+        lock(&self.tokens).front().filter(|token| Instant::now() < until(token)).cloned()
+    }
+
+    /// Puts a new token in use; returns the one before it.
+    fn keep(&self, token: Arc<Token>) -> Option<Arc<Token>> {
+        let mut tokens = lock(&self.tokens);
+        tokens.truncate(REMEMBERED - 1);
+        tokens.push_front(token);
+        tokens.get(1).cloned()
     }
 
     async fn fetch(&self, transport: &Transport, attempts: &mut Attempts) -> Result<Arc<Token>, ErrorKind> {
@@ -141,8 +154,7 @@ impl TokenKeeper {
         match fetched {
             Ok(token) => {
                 let token = Arc::new(token);
-                let worked =
-                    lock(&self.current).replace(token.clone()).is_none_or(|old| old.accepted.load(Ordering::Relaxed));
+                let worked = self.keep(token.clone()).is_none_or(|old| old.accepted.load(Ordering::Relaxed));
                 if worked {
                     *attempts = Attempts::default();
                 }

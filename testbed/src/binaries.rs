@@ -92,8 +92,10 @@ struct Cache {
     module: PathBuf,
     bin: PathBuf,
     ldflags: String,
+    /// The go command.
+    go: PathBuf,
     /// The least Go version, from go.mod.
-    go: String,
+    go_version: String,
     /// Changes with the module and the flags.
     stamp: String,
 }
@@ -120,8 +122,15 @@ impl Cache {
             hash.update(&[0]);
         }
         let stamp = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
-        let go = field("go ")?.to_owned();
-        Ok(Self { bin: workspace_dir().join("target/kube/bin"), module, ldflags, go, stamp })
+        let go_version = field("go ")?.to_owned();
+        Ok(Self {
+            bin: workspace_dir().join("target/kube/bin"),
+            module,
+            ldflags,
+            go: PathBuf::from("go"),
+            go_version,
+            stamp,
+        })
     }
 
     fn stamp_file(&self, name: &str) -> PathBuf {
@@ -171,12 +180,13 @@ impl Cache {
     }
 
     async fn check_go(&self, missing: &str) -> Result<(), Error> {
-        let go =
-            |args: &[&str]| AsyncCommand::new("go").args(args).current_dir(&self.module).kill_on_drop(true).output();
+        let go = |args: &[&str]| {
+            AsyncCommand::new(&self.go).args(args).current_dir(&self.module).kill_on_drop(true).output()
+        };
         let version = match go(&["env", "GOVERSION"]).await {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                return Err(Error::GoMissing { missing: missing.to_owned(), wanted: self.go.clone() });
+                return Err(Error::GoMissing { missing: missing.to_owned(), wanted: self.go_version.clone() });
             }
             Err(source) => return Err(Error::Io { what: "running go".to_owned(), source }),
         };
@@ -187,7 +197,7 @@ impl Cache {
         }
         Err(Error::GoTooOld {
             found: version,
-            wanted: self.go.clone(),
+            wanted: self.go_version.clone(),
             detail: String::from_utf8_lossy(&module.stderr).trim().to_owned(),
         })
     }
@@ -195,7 +205,7 @@ impl Cache {
     async fn build_one(&self, name: &str, package: &str) -> Result<(), Error> {
         let (fresh, log_file) = (self.bin.join(format!(".{name}.new")), self.bin.join(format!(".{name}.log")));
         let _stale = fs::remove_file(&log_file);
-        let mut command = Command::new("go");
+        let mut command = Command::new(&self.go);
         command.args(["build", "-trimpath", "-ldflags", &self.ldflags, "-o"]).arg(&fresh).arg(package);
         let mut go = Process::start("go build", command.current_dir(&self.module), &log_file)?;
         let mut progress = Progress::new();
@@ -259,12 +269,13 @@ impl Progress {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::TemporaryDirectory;
 
     #[test]
     fn the_version_comes_from_go_mod() {
         let cache = Cache::new().unwrap();
         assert!(cache.ldflags.contains("version.gitVersion=v1."), "{}", cache.ldflags);
-        assert!(cache.go.starts_with("1."), "{}", cache.go);
+        assert!(cache.go_version.starts_with("1."), "{}", cache.go_version);
         assert_eq!(
             ldflags("v1.36.3"),
             "-s -w -X k8s.io/component-base/version.gitVersion=v1.36.3 -X k8s.io/component-base/version.gitMajor=1 \
@@ -274,15 +285,52 @@ mod tests {
 
     #[test]
     fn a_changed_module_makes_a_binary_outdated() {
-        let dir = std::env::temp_dir().join(format!("runai-testbed-stamp-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let cache = Cache { bin: dir.clone(), ..Cache::new().unwrap() };
-        fs::write(dir.join("etcd"), "").unwrap();
+        let dir = TemporaryDirectory::create().unwrap();
+        let cache = Cache { bin: dir.path().to_owned(), ..Cache::new().unwrap() };
+        fs::write(dir.path().join("etcd"), "").unwrap();
         assert!(!cache.is_current("etcd"), "a binary without a stamp is of unknown origin");
         fs::write(cache.stamp_file("etcd"), &cache.stamp).unwrap();
         assert!(cache.is_current("etcd"));
         let changed = Cache { stamp: "other".to_owned(), ..cache };
         assert!(!changed.is_current("etcd"));
-        fs::remove_dir_all(dir).unwrap();
+    }
+
+    /// A cache in a directory of its own, with a script in place of go that behaves by its name.
+    fn with_go(dir: &TemporaryDirectory, name: &str) -> Cache {
+        let go = dir.path().join(name);
+        std::os::unix::fs::symlink(workspace_dir().join("testbed/tests/fake_go.sh"), &go).unwrap();
+        Cache { bin: dir.path().join("bin"), go, ..Cache::new().unwrap() }
+    }
+
+    #[tokio::test]
+    async fn says_what_is_wrong_with_go() {
+        let dir = TemporaryDirectory::create().unwrap();
+        let old = with_go(&dir, "old");
+        let error = locate(&old, None).await.unwrap_err().to_string();
+        assert!(error.starts_with("go1.20 cannot build") && error.contains("too new"), "{error}");
+
+        let none = Cache { go: dir.path().join("nowhere"), ..old };
+        let error = locate(&none, None).await.unwrap_err();
+        assert!(matches!(&error, Error::GoMissing { missing, .. } if missing.contains("kubectl")), "{error}");
+
+        let broken = with_go(&dir, "broken");
+        let error = locate(&broken, None).await.unwrap_err().to_string();
+        assert!(error.starts_with("building etcd failed") && error.contains("does not compile"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn builds_once_and_prefers_the_given_assets() {
+        let dir = TemporaryDirectory::create().unwrap();
+        let cache = with_go(&dir, "good");
+        let assets = dir.path().join("assets");
+        fs::create_dir(&assets).unwrap();
+        fs::write(assets.join("etcd"), "").unwrap();
+        let (one, two) = tokio::join!(locate(&cache, Some(&assets)), locate(&cache, Some(&assets)));
+        let (one, two) = (one.unwrap(), two.unwrap());
+        assert_eq!((one.etcd, one.helm), (assets.join("etcd"), cache.bin.join("helm")));
+        assert!(two.kubectl.is_file());
+        let built = fs::read_to_string(dir.path().join("built")).unwrap();
+        let expected: Vec<_> = PACKAGES[1..].iter().map(|(_, package)| *package).collect();
+        assert_eq!(built.lines().collect::<Vec<_>>(), expected, "no package is built twice");
     }
 }

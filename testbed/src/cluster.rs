@@ -17,13 +17,13 @@ use k8s_openapi::api::{
 use kube::{Api, Client, api::PostParams};
 
 use crate::{
-    AuditEvent, Binaries, Error, Kubectl, Login, Output, audit,
+    AuditEvent, Binaries, Error, Kubectl, Login, Output, TemporaryDirectory, audit,
     kubeconfig::{self, User},
     kubectl,
     pki::Pki,
     ports,
     process::{Process, tail},
-    reaper, wait_until,
+    wait_until,
 };
 
 /// How often a start is tried again when somebody else took a port meanwhile.
@@ -49,7 +49,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { controller_manager: false, audit: true, ready_within: Duration::from_secs(60) }
+        Self { controller_manager: false, audit: true, ready_within: Duration::from_secs(120) }
     }
 }
 
@@ -64,7 +64,7 @@ pub struct Testbed {
     pki: Pki,
     ports: Ports,
     admin: Login,
-    directory: Directory,
+    directory: TemporaryDirectory,
 }
 
 #[derive(Clone, Copy)]
@@ -94,11 +94,11 @@ impl Testbed {
 
     async fn start_once(options: Options, binaries: Binaries) -> Result<Self, Error> {
         crate::install_crypto_provider();
-        let directory = Directory::create()?;
-        let pki = Pki::create(&directory.0)?;
+        let directory = TemporaryDirectory::create()?;
+        let pki = Pki::create(directory.path())?;
         let [etcd, apiserver] = ports::free_ports()?;
         let admin = kubeconfig::write(
-            &directory.0.join("admin.kubeconfig"),
+            &directory.path().join("admin.kubeconfig"),
             &url(apiserver),
             &pki.ca_pem(),
             "default",
@@ -138,7 +138,7 @@ impl Testbed {
     /// Where the testbed keeps its files and logs; removed at the end unless `TESTBED_KEEP` is set.
     #[must_use]
     pub fn directory(&self) -> &Path {
-        &self.directory.0
+        self.directory.path()
     }
 
     /// The binaries in use.
@@ -158,7 +158,13 @@ impl Testbed {
     /// kubectl as administrator, to be passed on.
     #[must_use]
     pub fn kubectl_handle(&self) -> Kubectl {
-        Kubectl::new(&self.binaries.kubectl, self.kubeconfig())
+        self.kubectl_as(&self.admin)
+    }
+
+    /// kubectl with another login, such as that of a service account.
+    #[must_use]
+    pub fn kubectl_as(&self, login: &Login) -> Kubectl {
+        Kubectl::new(&self.binaries.kubectl, login.kubeconfig()).with_cache(self.directory.path().join("cache"))
     }
 
     /// kubectl as administrator with another default namespace. Objects may still name one of their own.
@@ -167,10 +173,10 @@ impl Testbed {
     /// [`Error::Io`] when the kubeconfig cannot be written.
     pub fn kubectl_in_namespace(&self, namespace: &str) -> Result<Kubectl, Error> {
         let credential = self.pki.administrator(ADMINISTRATOR)?;
-        let file = self.directory.0.join(format!("admin-{namespace}.kubeconfig"));
+        let file = self.directory.path().join(format!("admin-{namespace}.kubeconfig"));
         let user = User::Certificate(&credential);
         let login = kubeconfig::write(&file, &self.url(), &self.pki.ca_pem(), namespace, &user)?;
-        Ok(Kubectl::new(&self.binaries.kubectl, login.kubeconfig()))
+        Ok(self.kubectl_as(&login))
     }
 
     /// Runs kubectl as administrator.
@@ -202,7 +208,9 @@ impl Testbed {
     /// # Errors
     /// [`Error::Io`] when it cannot be started.
     pub async fn helm(&self, args: &[&str]) -> Result<Output, Error> {
-        kubectl::run(&self.binaries.helm, self.kubeconfig(), args, None).await
+        let homes = ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"];
+        let env = homes.map(|name| (name, self.directory.path().join("helm")));
+        kubectl::run(&self.binaries.helm, self.kubeconfig(), env, args, None).await
     }
 
     /// A kubeconfig that holds nothing but a token of this service account (24 h), with its namespace as the default.
@@ -218,7 +226,7 @@ impl Testbed {
         };
         let answer = accounts.create_token_request(name, &PostParams::default(), &request).await?;
         let token = answer.status.map(|status| status.token).unwrap_or_default();
-        let file = self.directory.0.join(format!("{namespace}-{name}.kubeconfig"));
+        let file = self.directory.path().join(format!("{namespace}-{name}.kubeconfig"));
         kubeconfig::write(&file, &self.url(), &self.pki.ca_pem(), namespace, &User::Token(&token))
     }
 
@@ -280,7 +288,7 @@ impl Testbed {
         let client_url = format!("http://127.0.0.1:{}", self.ports.etcd);
         let mut command = Command::new(&self.binaries.etcd);
         command
-            .arg(format!("--data-dir={}", self.directory.0.join("etcd").display()))
+            .arg(format!("--data-dir={}", self.directory.path().join("etcd").display()))
             .arg("--unsafe-no-fsync")
             .arg(format!("--listen-client-urls={client_url}"))
             .arg(format!("--advertise-client-urls={client_url}"))
@@ -292,7 +300,7 @@ impl Testbed {
 
     fn start_controller_manager(&mut self) -> Result<(), Error> {
         let login = kubeconfig::write(
-            &self.directory.0.join("controller-manager.kubeconfig"),
+            &self.directory.path().join("controller-manager.kubeconfig"),
             &self.url(),
             &self.pki.ca_pem(),
             "default",
@@ -326,7 +334,7 @@ impl Testbed {
             .arg(format!("--service-account-signing-key-file={}", pki.service_account_key_file.display()))
             .arg("--service-cluster-ip-range=10.96.0.0/16");
         if self.options.audit {
-            let policy = self.directory.0.join("audit-policy.json");
+            let policy = self.directory.path().join("audit-policy.json");
             fs::write(&policy, audit::POLICY).map_err(Error::io(policy.display().to_string()))?;
             command
                 .arg(format!("--audit-policy-file={}", policy.display()))
@@ -364,45 +372,14 @@ impl Testbed {
     }
 
     fn audit_log(&self) -> PathBuf {
-        self.directory.0.join("audit.log")
+        self.directory.path().join("audit.log")
     }
 
     fn log(&self, name: &str) -> PathBuf {
-        self.directory.0.join(format!("{name}.log"))
+        self.directory.path().join(format!("{name}.log"))
     }
 }
 
 fn url(apiserver: u16) -> String {
     format!("https://127.0.0.1:{apiserver}")
-}
-
-/// A temporary directory that is removed with its owner, or with the process.
-struct Directory(PathBuf);
-
-impl Directory {
-    fn create() -> Result<Self, Error> {
-        let name = format!("{}{}-{:08x}", reaper::DIRECTORY_PREFIX, std::process::id(), fastrand::u32(..));
-        let path = std::env::temp_dir().join(name);
-        fs::create_dir(&path).map_err(Error::io(path.display().to_string()))?;
-        let directory = Self(path);
-        if !keep() {
-            reaper::add_directory(&directory.0)?;
-        }
-        Ok(directory)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        if keep() {
-            eprintln!("testbed: kept {}", self.0.display());
-        } else {
-            // What is left over stands in the temporary directory of the system.
-            let _left_over = fs::remove_dir_all(&self.0);
-        }
-    }
-}
-
-fn keep() -> bool {
-    std::env::var_os("TESTBED_KEEP").is_some()
 }

@@ -25,13 +25,22 @@ pub struct Output {
 pub struct Kubectl {
     binary: PathBuf,
     kubeconfig: PathBuf,
+    cache: Option<PathBuf>,
 }
 
 impl Kubectl {
     /// Uses this binary with this kubeconfig.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>) -> Self {
-        Self { binary: binary.into(), kubeconfig: kubeconfig.into() }
+        Self { binary: binary.into(), kubeconfig: kubeconfig.into(), cache: None }
+    }
+
+    /// Keeps what kubectl caches in this directory and not in the user's home, where another testbed may have had the
+    /// same address.
+    #[must_use]
+    pub fn with_cache(mut self, directory: impl Into<PathBuf>) -> Self {
+        self.cache = Some(directory.into());
+        self
     }
 
     /// Runs kubectl and returns what it said, also when it failed.
@@ -39,7 +48,7 @@ impl Kubectl {
     /// # Errors
     /// [`Error::Io`] when it cannot be started.
     pub async fn run(&self, args: &[&str]) -> Result<Output, Error> {
-        run(&self.binary, &self.kubeconfig, args, None).await
+        self.start(args, None).await
     }
 
     /// Runs kubectl and returns its stdout.
@@ -47,7 +56,7 @@ impl Kubectl {
     /// # Errors
     /// As [`Kubectl::run`], and [`Error::Command`] when it fails.
     pub async fn ok(&self, args: &[&str]) -> Result<String, Error> {
-        run(&self.binary, &self.kubeconfig, args, None).await?.success("kubectl", args)
+        self.start(args, None).await?.success("kubectl", args)
     }
 
     /// Runs kubectl with `input` on its stdin and returns its stdout.
@@ -55,7 +64,12 @@ impl Kubectl {
     /// # Errors
     /// As [`Kubectl::ok`].
     pub async fn ok_with_input(&self, args: &[&str], input: &str) -> Result<String, Error> {
-        run(&self.binary, &self.kubeconfig, args, Some(input)).await?.success("kubectl", args)
+        self.start(args, Some(input)).await?.success("kubectl", args)
+    }
+
+    async fn start(&self, args: &[&str], input: Option<&str>) -> Result<Output, Error> {
+        let cache = self.cache.iter().map(|directory| ("KUBECACHEDIR", directory.clone()));
+        run(&self.binary, &self.kubeconfig, cache, args, input).await
     }
 
     /// Server-side apply of YAML or JSON documents; takes fields over from other managers.
@@ -86,11 +100,18 @@ impl Output {
 }
 
 /// Runs one command with `KUBECONFIG` set. It is killed when the future is dropped.
-pub(crate) async fn run(binary: &Path, kubeconfig: &Path, args: &[&str], input: Option<&str>) -> Result<Output, Error> {
+pub(crate) async fn run(
+    binary: &Path,
+    kubeconfig: &Path,
+    env: impl IntoIterator<Item = (&'static str, PathBuf)>,
+    args: &[&str],
+    input: Option<&str>,
+) -> Result<Output, Error> {
     let what = || binary.display().to_string();
     let mut child = Command::new(binary)
         .args(args)
         .env("KUBECONFIG", kubeconfig)
+        .envs(env)
         .stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

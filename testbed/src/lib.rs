@@ -4,6 +4,7 @@
 //! binaries  finds or builds etcd, kube-apiserver, ...       (slow only once, under a lock)
 //! pki       certificates and keys of one testbed
 //! reaper    ends the children when this process dies, even by SIGKILL
+//! directory temporary directories
 //! process   one child with its log file
 //! cluster   Testbed: etcd + API server + controller manager, restarts, kubeconfigs
 //! kubectl   kubectl and helm against any kubeconfig
@@ -22,6 +23,7 @@ mod audit;
 mod binaries;
 mod chart;
 mod cluster;
+mod directory;
 mod error;
 mod kubeconfig;
 mod kubectl;
@@ -36,6 +38,7 @@ pub use audit::{AuditEvent, RequestKey, count_by_user};
 pub use binaries::{Binaries, build_all, find_all, workspace_dir};
 pub use chart::{OPERATOR_NAMESPACE, RELEASE_NAME};
 pub use cluster::{Options, Testbed};
+pub use directory::TemporaryDirectory;
 pub use error::Error;
 pub use kubeconfig::Login;
 pub use kubectl::{Kubectl, Output};

@@ -118,6 +118,19 @@ async fn a_release_gives_exactly_its_rights_and_the_audit_log_counts_them() {
     assert_eq!(codes, [200, 200, 403, 403]);
 }
 
+#[tokio::test]
+async fn the_projects_chart_gives_the_operator_its_login() {
+    let bed = Testbed::start(Options::default()).await.unwrap();
+    let documents = bed.install_chart(&[]).await.unwrap();
+    let account = documents.iter().find(|document| document["kind"] == "ServiceAccount").unwrap();
+    let name = account["metadata"]["name"].as_str().unwrap();
+    let login = bed.serviceaccount_kubeconfig(testbed::OPERATOR_NAMESPACE, name).await.unwrap();
+    let kubectl = bed.kubectl_as(&login);
+    kubectl.ok(&["get", "runaiclusters", "-A"]).await.unwrap();
+    let refused = kubectl.run(&["-n", "kube-system", "get", "secrets"]).await.unwrap();
+    assert!(refused.stderr.contains("Forbidden"), "{refused:?}");
+}
+
 /// Not a test of its own: the parent that the next test kills. Does nothing unless asked to.
 #[tokio::test]
 async fn parent_to_be_killed() {

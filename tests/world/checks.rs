@@ -24,10 +24,11 @@ impl World {
         self.violation.get_or_insert(Violation { rule, what });
     }
 
-    /// I1: no object has made two registrations that both exist.
+    /// I1: no object has made two registrations that both exist and stay.
     pub(super) fn check_single(&mut self) {
         for maker in 0..self.objects.len() {
-            let live: Vec<_> = self.api.rows.iter().filter(|row| row.maker == Some(maker) && !row.gone).collect();
+            let lives = |row: &&super::api::Row| row.maker == Some(maker) && !row.gone && !row.record.is_deleting();
+            let live: Vec<_> = self.api.rows.iter().filter(lives).collect();
             if live.len() > 1 {
                 let uuids: Vec<_> = live.iter().map(|row| row.record.uuid.to_string()).collect();
                 self.violate("I1", format!("object {maker} made {}", uuids.join(" and ")));
@@ -91,6 +92,11 @@ impl World {
         if pass.read_failed && builds_on_absence {
             self.violate("I4", format!("{:?} after a read that failed", plan.step));
         }
+        let replaced = pass.recorded.intent.as_ref().and_then(|intent| intent.replaces);
+        let still_there = self.api.rows.iter().any(|row| Some(row.record.uuid) == replaced && !row.gone);
+        if still_there && matches!(plan.step, Step::Create(_)) {
+            self.violate("I4", format!("replaces {replaced:?}, which exists"));
+        }
         let remote = match &plan.step {
             Step::Create(_) | Step::Rename(..) => true,
             Step::Delete { .. } => false,
@@ -117,7 +123,7 @@ impl World {
     /// I4: a failed read does not take what was known.
     pub(super) fn check_report(&mut self, pass: &Pass, report: &Report) {
         let lost = pass.view.status.facts.uuid.is_some() && report.facts.uuid.is_none();
-        if lost && pass.read_failed {
+        if lost && pass.read_failed && pass.recorded.intent.is_none() {
             self.violate("I4", "a failed read takes the uuid out of status".to_owned());
         }
     }
@@ -151,8 +157,9 @@ impl World {
         }
         let Some(plan) = &self.last[index] else { return Some("never came to rest".to_owned()) };
         let unusual = object.invalid || object.spec.management == Management::Observe;
+        let rivals = self.objects.len() > 1;
         if plan.stance == Stance::Stalled {
-            let excused = unusual || !self.benign || (plan.why == Reason::NameConflict && self.objects.len() > 1);
+            let excused = unusual || !self.benign || (rivals && matches!(plan.why, Reason::NameConflict | Reason::CreateAmbiguous));
             return (!excused).then(|| format!("needs a person without need: {:?}, {}", plan.why, plan.message));
         }
         if object.deleting {

@@ -165,7 +165,10 @@ impl World {
 
     /// Whether the design lets the process die now (see [`Object::wipe_annotations`]).
     fn may_die(&self) -> bool {
-        let hangs = |(object, memory): (&Object, &Memory)| object.hangs_on_memory(memory.intent.as_ref());
+        let hangs = |(object, memory): (&Object, &Memory)| {
+            let sent = memory.intent.as_ref().filter(|intent| memory.unsent != Some(intent.attempt));
+            object.hangs_on_memory(sent)
+        };
         !self.objects.iter().zip(&self.memories).any(hangs)
     }
 
@@ -203,18 +206,16 @@ impl World {
         });
     }
 
-    /// Credentials that see less than those that sent a request cannot tell what became of it, and the core is not told
-    /// which sent it: such a swap is left out while a request is open.
+    /// Credentials that see less than those that sent a request cannot tell what became of it, and an intent does not say
+    /// which sent it: such a swap is left out while a request is open, and so are tenants that cannot be told apart.
     fn swap(&mut self, credentials: Credentials) {
+        if credentials == Credentials::Foreign && !self.setup.habits.token_tells {
+            return;
+        }
         let open = self.objects.iter().zip(&self.memories).any(|(object, memory)| {
             object.intent.is_some() || object.status.facts.intent.is_some() || memory.intent.is_some()
         });
-        let blind = match credentials {
-            Credentials::Full => false,
-            Credentials::Narrow => true,
-            Credentials::Foreign => !self.setup.habits.token_tells,
-        };
-        if !(open && blind) {
+        if !(open && credentials == Credentials::Narrow) {
             self.benign &= credentials == Credentials::Full;
             self.api.with = credentials;
             self.inventory = None;
@@ -264,16 +265,14 @@ impl World {
 
     /// What every object lays claim to at present.
     fn refresh_claims(&mut self) {
-        let who = self.api.who();
         for (index, object) in self.objects.iter().enumerate() {
             let learned = self.memories[index].learned.as_ref().map(|identity| identity.uuid);
             let uuid = object.uuid().or(learned);
-            let name = object.intent.as_ref().map_or(object.spec.name.as_str(), |intent| intent.name.as_str());
-            let registers = uuid.is_none() && object.spec.management == Management::Manage && !object.invalid;
-            let name = registers.then(|| NameClaim {
-                origin: who.origin.clone(),
-                tenant: who.tenant,
-                name: name.to_owned(),
+            let intent = object.intent.as_ref().or(self.memories[index].intent.as_ref());
+            let name = intent.map(|intent| NameClaim {
+                origin: intent.origin.clone(),
+                tenant: intent.tenant,
+                name: intent.name.clone(),
             });
             let claim = Claim { created: Some(object.created), uid: index.to_string(), uuid, name };
             self.claims.set(&key(index), (!object.gone && !self.has(Bug::IgnoreClaims)).then_some(claim));

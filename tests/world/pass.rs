@@ -8,7 +8,7 @@ use runai_cluster_operator::domain::report::trouble as trouble_of;
 use runai_cluster_operator::domain::{
     Absence, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
     Management, Marks, Memory, Named, NewCluster, Observed, Plan, Policy, Provenance, Reason, Recorded, RemoteCluster,
-    Sighting, SpecError, Step, Trouble, plan, report,
+    Sighting, SpecError, Stance, Step, Trouble, plan, report,
 };
 
 use super::api::Refusal;
@@ -28,6 +28,8 @@ pub(super) struct Pass {
     pub(super) recorded: Recorded,
     pub(super) memory: Memory,
     pub(super) observed: Observed,
+    /// Which uuid `observed.uuid` is about.
+    asked: Option<ClusterUuid>,
     /// The last read of this pass failed.
     pub(super) read_failed: bool,
     policy: Policy,
@@ -101,7 +103,7 @@ impl World {
         }
     }
 
-    fn start(&mut self, index: usize, view: Object, mut memory: Memory, faults: &[Fault], lagging: bool) -> Pass {
+    fn start(&mut self, index: usize, view: Object, memory: Memory, faults: &[Fault], lagging: bool) -> Pass {
         let mut desired = view.desired();
         let mut deletion = view.deletion();
         if let Ok(desired) = &mut desired {
@@ -117,7 +119,6 @@ impl World {
             deletion.policy = Some(DeletionPolicy::Delete);
         }
         let recorded = self.recorded(&view, &memory, index);
-        memory.intent = recorded.intent.clone();
         let mut who = self.api.who();
         if self.has(Bug::ForgetTheTenant) {
             who.tenant = None;
@@ -127,9 +128,12 @@ impl World {
         let faults = faults.to_vec().into_iter();
         let policy = self.policy();
         let mut pass = Pass {
-            index, view, desired, deletion, recorded, memory, observed, read_failed: false, policy, claims, faults, lagging,
+            index, view, desired, deletion, recorded, memory, observed, asked: None, read_failed: false, policy, claims, faults, lagging,
         };
-        self.observe(&mut pass);
+        pass.observed.stale = self.now.duration_since(self.polled) > STALE;
+        pass.observed.remote_now = (!self.setup.habits.dateless).then(|| self.api.clock(self.now));
+        pass.observed.inventory = self.reads_fail.then(|| failure(Reason::ConnectionFailed));
+        self.look_again(&mut pass);
         pass
     }
 
@@ -148,7 +152,9 @@ impl World {
             Note::Forged(uuid) if self.has(Bug::TrustAnUnsignedNote) => Annotated::Fits(self.identity(*uuid)),
             Note::Forged(uuid) => Annotated::Misfit(Some(*uuid)),
         };
-        let noted = view.intent.clone().or_else(|| memory.intent.clone()).or_else(|| facts.intent.clone());
+        let identified = status.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
+        let told = facts.intent.clone().filter(|intent| !identified && memory.settled != Some(intent.attempt));
+        let noted = view.intent.clone().or_else(|| memory.intent.clone()).or(told);
         let mut intent = noted.filter(|_| !(self.has(Bug::ForgetTheIntent) && self.reborn[index]));
         if self.has(Bug::ForgetTheTenant) {
             status = status.map(|identity| Identity { tenant: None, ..identity });
@@ -182,25 +188,32 @@ impl World {
         }
     }
 
-    /// What the inventory knows of the questions of this pass.
-    fn observe(&self, pass: &mut Pass) {
-        pass.observed.stale = self.now.duration_since(self.polled) > STALE;
-        pass.observed.remote_now = (!self.setup.habits.dateless).then(|| self.api.clock(self.now));
-        pass.observed.inventory = self.reads_fail.then(|| failure(Reason::ConnectionFailed));
-        let Some(records) = &self.inventory else { return };
+    /// What the inventory knows of the questions of this pass: a step may have changed them.
+    fn look_again(&self, pass: &mut Pass) {
         let own = key(pass.index);
         let case = pass.case(&own, self);
         let (uuid, name) = (uuid_in_question(&case), name_in_question(&case).map(str::to_owned));
-        if let Some(uuid) = uuid {
-            let found = records.iter().find(|record| record.uuid == uuid);
-            let unlisted =
-                if self.has(Bug::SkipTheReadById) { self.absent(true) } else { Sighting::NotListed };
-            self.sight(pass, found.map_or(unlisted, |record| Sighting::Present(record.clone())));
+        if uuid != pass.asked || pass.observed.uuid == Sighting::NotLooked {
+            pass.asked = uuid;
+            let sighting = match (uuid, &self.inventory) {
+                (Some(uuid), Some(records)) => match records.iter().find(|record| record.uuid == uuid) {
+                    Some(record) => Sighting::Present(record.clone()),
+                    None if self.has(Bug::SkipTheReadById) => self.absent(true),
+                    None => Sighting::NotListed,
+                },
+                (None, _) | (_, None) => Sighting::NotLooked,
+            };
+            self.sight(pass, sighting);
         }
-        if let Some(name) = name {
+        let Some(records) = &self.inventory else { return };
+        if let Some(name) = name.filter(|name| pass.observed.named.of(name).is_none()) {
             let records = records.iter().filter(|record| record.name == name).cloned().collect();
             let look = if self.has(Bug::SkipTheLook) { Named::Fresh } else { Named::Snapshot };
             pass.observed.named = look(name, records);
+            let own = key(pass.index);
+            if self.has(Bug::SkipTheLook) && looked_in_vain(&pass.case(&own, self)) {
+                pass.memory.looked_in_vain(self.now);
+            }
         }
     }
 
@@ -237,10 +250,11 @@ impl World {
                 Step::Rest => return self.rest(pass, &plan, fault),
                 Step::Look(look) => self.look(pass, look, fault),
                 Step::Mark(marks) => self.mark(pass, marks, fault),
-                Step::Forget => self.write(pass, fault, |pass, stored| {
-                    pass.recorded.status = None;
-                    stored.forget();
-                }),
+                Step::Forget => {
+                    let next = self.write(pass, fault, |_, stored| stored.forget());
+                    self.reread(pass);
+                    next
+                }
                 Step::Create(new) => self.create(pass, new, fault),
                 Step::Rename(uuid, name) => self.rename(pass, *uuid, name.as_str(), fault),
                 Step::Delete { uuid, force } => self.delete(pass, *uuid, *force, fault),
@@ -268,8 +282,16 @@ impl World {
             Look::Names(name) => {
                 pass.read_failed = failed;
                 let records = if failed { Vec::new() } else { self.api.list() };
+                if !failed && !pass.lagging {
+                    self.inventory = Some(records.clone());
+                    self.polled = self.now;
+                }
                 let records = records.into_iter().filter(|record| record.name == *name).collect();
                 pass.observed.named = Named::Fresh(name.clone(), records);
+                let own = key(pass.index);
+                if looked_in_vain(&pass.case(&own, self)) {
+                    pass.memory.looked_in_vain(self.now);
+                }
             }
             Look::ById(uuid) => {
                 let sighting = match self.api.get(*uuid) {
@@ -320,27 +342,42 @@ impl World {
 
     fn mark(&mut self, pass: &mut Pass, marks: &Marks, fault: Fault) -> Next {
         let index = pass.index;
+        if let Some(intent) = &marks.intent {
+            pass.memory.intent = Some(intent.clone());
+            pass.memory.unsent = Some(intent.attempt);
+            pass.memory.empty_look = None;
+        }
         let next = self.write(pass, fault, |pass, stored| {
             stored.mark(marks);
-            let recorded = &mut pass.recorded;
-            recorded.finalizer = true;
-            recorded.annotated = marks.identity.clone().map_or(Annotated::Nothing, Annotated::Fits);
-            recorded.intent.clone_from(&marks.intent);
-            recorded.intent_annotated = marks.intent.is_some();
-            pass.memory.intent.clone_from(&marks.intent);
-            pass.memory.unsent = None;
-            pass.memory.empty_look = None;
-            pass.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
-            if marks.intent.is_some() {
+            match &marks.intent {
+                Some(intent) => pass.observed.armed = Some(intent.attempt),
+                None => {
+                    pass.memory.settled = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
+                    pass.memory.intent = None;
+                    pass.memory.unsent = None;
+                    pass.memory.empty_look = None;
+                }
+            }
+            if marks.identity.is_some() {
                 pass.memory.learned = None;
-                pass.memory.seen_by = None;
             }
         });
+        if matches!(next, Next::Go) {
+            self.reread(pass);
+        }
         self.hand_over(index);
         if matches!(next, Next::Go) && marks.intent.is_some() && !pass.lagging {
             self.reborn[index] = false;
         }
         next
+    }
+
+    /// Takes in what the object says now.
+    fn reread(&self, pass: &mut Pass) {
+        let asked_at = pass.recorded.delete_requested_at;
+        pass.recorded = self.recorded(&pass.view, &pass.memory, pass.index);
+        pass.recorded.delete_requested_at = pass.recorded.delete_requested_at.or(asked_at);
+        self.look_again(pass);
     }
 
     /// A registration that another object was told to adopt is that object's from then on.
@@ -358,9 +395,11 @@ impl World {
         let index = pass.index;
         self.writes += 1;
         pass.observed.armed = None;
+        if fault != Fault::Unsent {
+            pass.memory.unsent = None;
+        }
         let result = match fault {
             Fault::Unsent => {
-                pass.memory.unsent = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
                 pass.observed.trouble = Some(failure(Reason::ConnectionFailed));
                 return Next::Go;
             }
@@ -386,6 +425,7 @@ impl World {
             (Some(Ok(record)), _) => {
                 let known = Identity { tenant: Some(record.tenant), ..self.identity(record.uuid) };
                 pass.memory.learned = Some(known);
+                self.reread(pass);
                 self.changed(pass, record);
             }
         }
@@ -456,25 +496,17 @@ impl World {
 
     fn rest(&mut self, pass: &mut Pass, plan: &Plan, fault: Fault) -> Next {
         let own = key(pass.index);
-        let (in_vain, report) = {
-            let case = pass.case(&own, self);
-            (looked_in_vain(&case), report(&case, plan, &pass.view.status))
-        };
-        if in_vain {
-            pass.memory.looked_in_vain(self.now);
+        let report = report(&pass.case(&own, self), plan, &pass.view.status);
+        if plan.stance != Stance::Quiet {
+            pass.memory.pass_ended(trouble_of(plan), self.now);
         }
-        pass.memory.pass_ended(trouble_of(plan), self.now);
         if !pass.lagging {
             self.last[pass.index] = Some(plan.clone());
         }
         let Some(report) = report else { return Next::Stop };
         self.check_report(pass, &report);
-        let next = self.write(pass, fault, |pass, stored| {
+        let next = self.write(pass, fault, |_, stored| {
             stored.tell(&report);
-            let known = pass.memory.learned.as_ref().map(|identity| identity.uuid);
-            if known.is_some() && known == report.facts.uuid && matches!(stored.note, Note::Signed(_)) {
-                pass.memory.learned = None;
-            }
         });
         if matches!(next, Next::Go) && fault == Fault::CrashAfter { Next::Die } else { Next::Stop }
     }

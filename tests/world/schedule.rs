@@ -159,6 +159,14 @@ fn hostile() -> impl Strategy<Value = Move> {
     ]
 }
 
+/// Somebody renames again and again what the operator renames back.
+fn quarrel() -> impl Strategy<Value = Vec<Move>> {
+    let pass = |object| Move::Pass { object, faults: Vec::new(), lagging: false };
+    let round = (0..2_usize, 0..3_usize)
+        .prop_map(move |(object, row)| vec![Move::OthersRename(row, "elsewhere"), Move::Poll, pass(object)]);
+    vec(prop_oneof![4 => round, 1 => hostile().prop_map(|step| vec![step])], 1..16).prop_map(|rounds| rounds.concat())
+}
+
 fn habits() -> impl Strategy<Value = Habits> {
     let rarely = || prop_oneof![7 => Just(false), 1 => Just(true)];
     let often = || prop_oneof![1 => Just(false), 7 => Just(true)];
@@ -178,6 +186,6 @@ fn setup() -> impl Strategy<Value = Setup> {
 
 /// A world and what happens in it.
 pub(crate) fn histories() -> impl Strategy<Value = (Setup, Vec<Move>)> {
-    let moves = prop_oneof![vec(peaceful(), 1..30), vec(hostile(), 1..40)];
+    let moves = prop_oneof![3 => vec(peaceful(), 1..30), 3 => vec(hostile(), 1..40), 1 => quarrel()];
     (setup(), moves)
 }

@@ -117,8 +117,8 @@ impl State {
     }
 }
 
-fn bad_request(message: String) -> Reply {
-    Reply::message(400, &message)
+fn bad_request(message: impl AsRef<str>) -> Reply {
+    Reply::message(400, message.as_ref())
 }
 
 fn flag(query: &Query, key: &str) -> Result<Option<bool>, Reply> {
@@ -129,7 +129,7 @@ fn verbosity(query: &Query) -> Result<Verbosity, Reply> {
     match query.get("verbosity") {
         None | Some("" | "full") => Ok(Verbosity::Full),
         Some("metadata") => Ok(Verbosity::Metadata),
-        Some(_) => Err(bad_request("parameter verbosity must be full or metadata".to_owned())),
+        Some(_) => Err(bad_request("parameter verbosity must be full or metadata")),
     }
 }
 

@@ -141,10 +141,10 @@ impl Filter {
             Field::TenantId => Some(same(&record.tenant_id.to_string())),
             Field::CreatedAt => time(Some(record.created_at)),
             Field::UpdatedAt => time(record.updated_at),
-            Field::Version => record.version(now, config).and_then(|version| {
+            Field::Version => record.version(now, config).map(|version| {
                 match (Version::parse(version), Version::parse(&self.value)) {
-                    (Some(have), Some(want)) => Some(have.cmp(&want)),
-                    _ => Some(same(version)),
+                    (Some(have), Some(want)) => have.cmp(&want),
+                    _ => same(version),
                 }
             }),
         };

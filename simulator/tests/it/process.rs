@@ -8,6 +8,10 @@ use runai_simulator::{Config, FaultAction, FaultRule, Operation, Phase, Simulato
 
 use crate::common::{Api, install_provider};
 
+async fn fetch(url: impl reqwest::IntoUrl) -> reqwest::Result<reqwest::Response> {
+    reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap().get(url).send().await
+}
+
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runai-simulator"));
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -28,10 +32,10 @@ async fn the_binary_prints_its_urls_and_ends_on_a_signal() {
             line.strip_prefix(&format!("{name} ")).unwrap_or_else(|| panic!("{line}")).to_owned()
         };
         let (public, control) = (url("public"), url("control"));
-        let config = reqwest::get(format!("{control}/__sim/config")).await.unwrap().text().await.unwrap();
+        let config = fetch(format!("{control}/__sim/config")).await.unwrap().text().await.unwrap();
         let config: serde_json::Value = serde_json::from_str(&config).unwrap();
         assert_eq!((config["profile"].as_str(), config["names"]["unique"].as_str()), (Some("cp-2.24"), Some("off")));
-        assert_eq!(reqwest::get(format!("{public}/api/v1/clusters")).await.unwrap().status(), 401);
+        assert_eq!(fetch(format!("{public}/api/v1/clusters")).await.unwrap().status(), 401);
         let started = Instant::now();
         let killed = Command::new("kill").args([&format!("-{signal}"), &child.id().to_string()]).status().unwrap();
         assert!(killed.success());
@@ -62,7 +66,7 @@ async fn shutdown_is_quick_also_with_a_hanging_request() {
     api.sim.shutdown();
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert!(hanging.await.unwrap().is_err());
-    assert!(reqwest::get(address).await.unwrap_err().is_connect());
+    assert!(fetch(address).await.unwrap_err().is_connect());
 }
 
 #[test]
@@ -85,7 +89,7 @@ async fn https_with_a_private_ca_that_can_be_rotated() {
         client.get(format!("{url}/api/v1/clusters")).send().await.map(|response| response.status().as_u16())
     };
     let old = sim.ca_pem().unwrap();
-    let served = reqwest::get(format!("{}/__sim/ca.pem", sim.control_url())).await.unwrap().text().await.unwrap();
+    let served = fetch(format!("{}/__sim/ca.pem", sim.control_url())).await.unwrap().text().await.unwrap();
     assert_eq!(served, old);
     assert_eq!(status(old.clone(), sim.url().to_owned()).await.unwrap(), 401);
     sim.apply(&FaultAction::TlsRotate { new_ca: false });

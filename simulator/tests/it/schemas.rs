@@ -122,7 +122,7 @@ impl Schemas {
             assert!(answer.text.is_empty(), "{context}: a body with {code}");
             return;
         }
-        let schema = match self.bootstrap(path, &answer.body) {
+        let schema = match Self::bootstrap(path, &answer.body) {
             Some(newer) => newer,
             None => schema.clone(),
         };
@@ -133,7 +133,7 @@ impl Schemas {
     }
 
     /// Install information has another shape from 3.0 on.
-    fn bootstrap(&self, path: &str, body: &Value) -> Option<Value> {
+    fn bootstrap(path: &str, body: &Value) -> Option<Value> {
         let newer = path.ends_with("cluster-install-info") && body.get("bootstrapToken").is_some();
         newer.then(|| json!({"$ref": "#/components/schemas/ClusterInstallationInfoResponse30"}))
     }

@@ -104,10 +104,10 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
         let look = Step::Look(Look::Names(intent.name.clone()));
         return go_on(look, Reason::CreateInDoubt, "looking for what became of the request");
     };
-    let candidates: Vec<_> = records.iter().filter(|record| is_candidate(case, intent, record)).collect();
+    let candidates: Vec<_> = records.iter().filter(|record| is_candidate(intent, record)).collect();
     match candidates.as_slice() {
         [] => unfound(case, intent),
-        [record] => match not_ours(intent, record) {
+        [record] => match not_ours(case, intent, record) {
             None => {
                 let identity = identity_of(record, who, Provenance::Created);
                 let marks = Marks { identity: Some(identity), intent: None };
@@ -137,17 +137,15 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
     }
 }
 
-/// Whether the POST may have made this record. One that another object owns is not ours, whoever made it.
-fn is_candidate(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> bool {
-    let claimed = other_owner(case, record.uuid).is_some();
-    !claimed
-        && !intent.seen.contains(&record.uuid)
-        && Some(record.uuid) != intent.replaces
-        && record.deleted_at.is_none()
+fn is_candidate(intent: &Intent, record: &RemoteCluster) -> bool {
+    !intent.seen.contains(&record.uuid) && Some(record.uuid) != intent.replaces && record.deleted_at.is_none()
 }
 
 /// Why a candidate cannot be taken for this object's own, if so.
-fn not_ours(intent: &Intent, record: &RemoteCluster) -> Option<String> {
+fn not_ours(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> Option<String> {
+    if let Some(owner) = other_owner(case, record.uuid) {
+        return Some(format!("RunaiCluster {owner} owns it"));
+    }
     let Some(intended) = intent.remote_time else {
         return Some("the control plane never told its time, so its age proves nothing".to_owned());
     };
@@ -170,7 +168,7 @@ pub(super) fn looked_in_vain(case: &Case<'_>) -> bool {
     case.recorded.intent.as_ref().is_some_and(|intent| {
         let records = case.observed.named.fresh(&intent.name);
         !is_quarantined(case, intent)
-            && records.is_some_and(|records| !records.iter().any(|record| is_candidate(case, intent, record)))
+            && records.is_some_and(|records| !records.iter().any(|record| is_candidate(intent, record)))
     })
 }
 

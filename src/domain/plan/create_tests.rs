@@ -162,7 +162,9 @@ fn our_own_claim_does_not_stand_in_the_way() {
 
 #[test]
 fn a_record_that_might_be_someone_elses_is_not_taken() {
-    let rows: [(fn(&mut Scene), &str); 4] = [
+    let rows: [(fn(&mut Scene), &str); 5] = [
+        // It may only observe what this object made: the record stays a candidate.
+        (|s| s.elder_owns(OURS), "team-a/elder owns it"),
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = None, "its age proves nothing"),
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = Some(at(3)), "older than the request"),
         (|s| s.recorded.intent.as_mut().unwrap().domain = Some("west.example.com".to_owned()), "its domain is another"),
@@ -174,23 +176,6 @@ fn a_record_that_might_be_someone_elses_is_not_taken() {
             scene.stalls(Reason::CreateAmbiguous, &[&OURS.to_string(), hint]);
         }
     }
-}
-
-#[test]
-fn a_record_that_another_object_owns_is_no_candidate() {
-    let second = RemoteCluster { uuid: OTHER, ..made() };
-    let found = Scene::doubtful(&[second.clone(), made()]).but(|s| s.elder_owns(OTHER));
-    assert_eq!(found.marks().identity, Some(identity(OURS, Provenance::Created)));
-    Scene::doubtful(&[second.clone()]).but(|s| s.elder_owns(OTHER)).rests(Reason::CreateInDoubt, Stance::Progress);
-    let over = || {
-        looked_twice(2).but(|s| {
-            s.observed.named = fresh(&[second.clone()]);
-            s.elder_owns(OTHER);
-        })
-    };
-    assert!(looked_in_vain(&over().case()));
-    over().clears();
-    over().but(|s| s.deleting = true).releases(Reason::DeletionRequested);
 }
 
 #[test]
@@ -285,7 +270,7 @@ fn after_the_doubt_the_whole_table_applies_again() {
     settled(|s| s.spec().adoption.policy = AdoptionPolicy::Required).stalls(Reason::AdoptionTargetMissing, &["east"]);
     settled(|s| s.spec().suspend = true).rests(Reason::Suspended, Stance::Apart);
     settled(|s| s.observed.named = fresh(&[record(OTHER, "east")])).stalls(Reason::NameConflict, &[&OTHER.to_string()]);
-    settled(|s| s.rename_spec("west")).looks_for("west");
+    settled(|s| s.rename_spec("west")).rests(Reason::InventoryStale, Stance::Quiet);
 }
 
 #[test]

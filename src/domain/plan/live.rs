@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::domain::claims::ObjectKey;
 use crate::domain::desired::{AdoptionPolicy, Desired, Management, RecreatePolicy};
 use crate::domain::ids::{ClusterUuid, Provenance};
-use crate::domain::observed::{Absence, Named, RemoteCluster, Sighting, Who};
+use crate::domain::observed::{Absence, RemoteCluster, Sighting, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::Identity;
 
 use super::{
     Again, Case, Look, Marks, Plan, Stance, Standing, Step, create, elsewhere, go_on, hold, identity_of, is_marked,
-    is_proof, other_owner, rest, stalled, standing, unseen, wait_for_inventory,
+    is_proof, other_owner, rest, stalled, standing, wait_for_inventory,
 };
 
 /// A registration that no list shows (a narrow scope, an old control plane) is read by id at this pace.
@@ -50,12 +50,16 @@ fn owned(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity) -> 
         return hold(case, trouble);
     }
     match &case.observed.uuid {
-        Sighting::NotLooked => unseen(case, identity.uuid, Reason::Registered),
+        Sighting::NotLooked => wait_for_inventory(case, true),
         Sighting::NotListed => {
             let look = Step::Look(Look::ById(identity.uuid));
             go_on(look, Reason::ExternallyDeleted, "the registration is not listed")
         }
         Sighting::Absent(absence) => missing(case, desired, who, identity, *absence),
+        // The sighting answers an earlier question of this pass.
+        Sighting::Present(record) if record.uuid != identity.uuid => {
+            go_on(Step::Look(Look::ById(identity.uuid)), Reason::Registered, "the registration was not looked for")
+        }
         Sighting::Present(record) => present(case, desired, who, identity, record),
     }
 }
@@ -321,13 +325,7 @@ fn register(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<Clus
         return hold(case, trouble);
     }
     let Some(records) = case.observed.named.of(name) else {
-        return match &case.observed.named {
-            Named::NotLooked => wait_for_inventory(case, false),
-            // This pass began with an intent for another name, and resolved it.
-            Named::Snapshot(..) | Named::Fresh(..) => {
-                go_on(Step::Look(Look::Names(name.to_owned())), Reason::Creating, "looking for the name")
-            }
-        };
+        return wait_for_inventory(case, false);
     };
     let counts = |record: &&RemoteCluster| record.deleted_at.is_none() && Some(record.uuid) != replaces;
     let records: Vec<_> = records.iter().filter(counts).collect();

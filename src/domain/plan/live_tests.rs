@@ -377,7 +377,9 @@ fn lost(policy: RecreatePolicy) -> Scene {
 
 #[test]
 fn not_listed_is_read_by_id() {
-    created().but(|s| s.observed.uuid = Sighting::NotLooked).looks(Look::ById(OURS));
+    for other in [record(OTHER, "west"), deleted(OTHER, "east")] {
+        created().but(|s| s.observed.uuid = Sighting::Present(other)).looks(Look::ById(OURS));
+    }
     created().but(|s| s.observed.uuid = Sighting::NotListed).looks(Look::ById(OURS));
     created().but(|s| s.observed.trouble = Some(trouble(Reason::Undecodable))).holds(Reason::Undecodable);
 }

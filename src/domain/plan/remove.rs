@@ -16,7 +16,7 @@ use crate::domain::schedule::LONGEST_DELAY;
 
 use super::{
     Again, Case, Look, Plan, Stance, Standing, Step, create, deletion_policy, elsewhere, go_on, hold, is_proof,
-    other_owner, rest, stalled, standing, unseen,
+    other_owner, rest, stalled, standing, wait_for_inventory,
 };
 
 /// A deletion that no list shows is followed by id at this pace; a forced one is repeated at this pace.
@@ -70,12 +70,16 @@ fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
         return overdue(case, None, Some(&trouble.message)).unwrap_or_else(|| hold(case, trouble));
     }
     match &case.observed.uuid {
-        Sighting::NotLooked => unseen(case, uuid, Reason::DeletionRequested),
+        Sighting::NotLooked => wait_for_inventory(case, true),
         Sighting::NotListed => {
             go_on(Step::Look(Look::ById(uuid)), Reason::DeletionRequested, "the registration is not listed")
         }
         Sighting::Absent(absence) if is_proof(case, identity, who, *absence) => gone(uuid),
         Sighting::Absent(absence) => unproven(identity, who, absence.tenant),
+        // The sighting answers an earlier question of this pass: never act on another registration's record.
+        Sighting::Present(record) if record.uuid != uuid => {
+            go_on(Step::Look(Look::ById(uuid)), Reason::DeletionRequested, "the registration was not looked for")
+        }
         Sighting::Present(record) => present(case, identity, record, who),
     }
 }

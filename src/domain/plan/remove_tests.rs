@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::desired::{DeletionPolicy, Management, SpecError};
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
-use crate::domain::observed::{Absence, Named, RemoteCluster, Sighting, Trouble, Who};
+use crate::domain::observed::{Absence, RemoteCluster, Sighting, Trouble, Who};
 use crate::domain::plan::{Again, Look, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
@@ -160,14 +160,23 @@ fn gone_is_deleted_at_or_a_proven_absence() {
 fn not_listed_is_read_by_id_and_not_looked_waits() {
     asked(100).but(|s| s.observed.uuid = Sighting::NotListed).looks(Look::ById(OURS));
     let unseen = || asked(100).but(|s| s.observed.uuid = Sighting::NotLooked);
-    unseen().looks(Look::ById(OURS));
-    let early = || unseen().but(|s| s.observed.named = Named::NotLooked);
-    early().rests(Reason::InventoryStale, Stance::Quiet);
-    let failing = early().but(|s| {
+    unseen().rests(Reason::InventoryStale, Stance::Quiet);
+    let failing = unseen().but(|s| {
         s.observed.inventory = Some(trouble(Reason::ConnectionFailed));
         s.observed.stale = true;
     });
     failing.holds(Reason::ConnectionFailed);
+}
+
+#[test]
+fn the_record_of_another_registration_is_never_acted_on() {
+    let other = Scene::dying().but(|s| {
+        s.observed.uuid = Sighting::Present(record(OTHER, "east"));
+        s.observed.crd_deleting = Some(false);
+    });
+    other.looks(Look::ById(OURS));
+    let gone = Scene::dying().but(|s| s.observed.uuid = Sighting::Present(deleted(OTHER, "east")));
+    gone.looks(Look::ById(OURS));
 }
 
 #[test]

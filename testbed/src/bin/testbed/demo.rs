@@ -46,23 +46,16 @@ pub(crate) async fn run(
     };
     let mut demo = Demo { stage, start: Instant::now() };
     let played = tokio::select! {
-        played = demo.play(binary) => played,
+        played = demo.play(binary) => played.map_err(|error| demo.with_log(error)),
         signal = &mut interrupted => Err(Error::State(signal?.to_owned())),
     };
     let cleaned = demo.clean_up().await;
-    match played {
-        Ok(()) => {
-            cleaned?;
-            eprintln!("testbed: the demonstration is complete, nothing is left running");
-            Ok(())
-        }
-        Err(error) => {
-            if let Err(cleaning) = cleaned {
-                eprintln!("testbed: cleaning up: {cleaning}");
-            }
-            Err(demo.with_log(error))
-        }
+    if played.is_ok() && cleaned.is_ok() {
+        eprintln!("testbed: the demonstration is complete, nothing is left running");
+    } else if let (Err(_), Err(error)) = (&played, &cleaned) {
+        eprintln!("testbed: cleaning up: {error}");
     }
+    played.and(cleaned)
 }
 
 struct Demo {
@@ -171,7 +164,7 @@ impl Demo {
     async fn clean_up(&self) -> Result<(), Error> {
         match &self.stage.cluster {
             Cluster::Own(_) => return Ok(()),
-            Cluster::Foreign(_) => {}
+            Cluster::Foreign { .. } => {}
         }
         let kubectl = &self.stage.kubectl;
         let no_finalizers = r#"{"metadata":{"finalizers":null}}"#;

@@ -5,7 +5,10 @@
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
 use runai_simulator::{Config, Identity, Simulator};
-use testbed::{Error, Kubectl, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, Testbed, workspace_dir};
+use testbed::{
+    Error, Kubectl, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, TemporaryDirectory, Testbed,
+    workspace_dir,
+};
 
 use crate::sample;
 
@@ -18,7 +21,7 @@ pub(crate) enum Cluster {
     /// Started here and gone with us.
     Own(Box<Testbed>),
     /// The one that `KUBECONFIG` points to.
-    Foreign(PathBuf),
+    Foreign { kubeconfig: PathBuf, logs: TemporaryDirectory },
 }
 
 /// The running parts. Dropping it ends what was started.
@@ -59,7 +62,7 @@ impl Stage {
                 in_use.trim()
             )));
         }
-        let cluster = Cluster::Foreign(kubeconfig);
+        let cluster = Cluster::Foreign { kubeconfig, logs: TemporaryDirectory::create()? };
         Ok(Self { operator: None, simulator: start_simulator(simulator)?, kubectl, cluster })
     }
 
@@ -72,7 +75,7 @@ impl Stage {
                 let login = bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, &service_account(bed).await?).await?;
                 OperatorOptions::new(binary, login.kubeconfig(), bed.directory())
             }
-            Cluster::Foreign(kubeconfig) => OperatorOptions::new(binary, kubeconfig, std::env::temp_dir()),
+            Cluster::Foreign { kubeconfig, logs } => OperatorOptions::new(binary, kubeconfig, logs.path()),
         };
         let mut operator = OperatorProcess::start(&options)?;
         operator.wait_ready(OPERATOR_READY).await?;

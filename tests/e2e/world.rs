@@ -1,0 +1,280 @@
+//! A testbed with the chart installed, a simulated control plane, and the operator beside them.
+//!
+//! Owns what every scenario needs. Must not know any scenario.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use runai_simulator::{Config, Simulator};
+use serde_json::{Value, json};
+use testbed::{Login, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, Testbed, wait_until};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+/// Testbeds at once.
+static ROOM: Semaphore = Semaphore::const_new(2);
+
+/// A deadline that is never reached when all is well.
+pub const SOON: Duration = Duration::from_secs(60);
+/// The namespace of the objects under test.
+pub const TEAM: &str = "team-a";
+/// Flags that make doubts short: for servers whose commits the test controls.
+pub const SHORT_DOUBT: [&str; 2] = ["--create-deadline=4s", "--create-quarantine=15s"];
+
+/// What a scenario starts from.
+pub struct Setup {
+    /// The simulator.
+    pub simulator: Config,
+    /// Flags of the operator.
+    pub args: Vec<String>,
+    /// Whether namespaces are really deleted and owner references collected.
+    pub controller_manager: bool,
+    /// Spec of the control plane `default`, beyond its connection Secret.
+    pub control_plane: Value,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            simulator: Config::default(),
+            args: Vec::new(),
+            controller_manager: false,
+            control_plane: json!({ "pollInterval": "5s", "adoptionNamespaces": {} }),
+        }
+    }
+}
+
+impl Setup {
+    pub fn args(mut self, args: &[&str]) -> Self {
+        self.args.extend(args.iter().map(|arg| (*arg).to_owned()));
+        self
+    }
+
+    pub fn simulator(mut self, change: impl FnOnce(&mut Config)) -> Self {
+        change(&mut self.simulator);
+        self
+    }
+
+    pub fn control_plane(mut self, spec: Value) -> Self {
+        self.control_plane = spec;
+        self
+    }
+}
+
+pub struct World {
+    pub operator: OperatorProcess,
+    pub simulator: Simulator,
+    pub bed: Testbed,
+    pub login: Login,
+    args: Vec<String>,
+    _room: SemaphorePermit<'static>,
+}
+
+impl World {
+    /// Everything up, the control plane `default` connected, the namespace `team-a` there, the operator ready.
+    pub async fn start(setup: Setup) -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        let options = Options { controller_manager: setup.controller_manager, ..Options::default() };
+        let bed = Testbed::start(options).await.unwrap();
+        bed.install_chart(&[]).await.unwrap();
+        let simulator = Simulator::start(setup.simulator).unwrap();
+        let login = bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();
+        let operator = start_operator(&bed, &login, &setup.args);
+        let mut world = Self { operator, simulator, bed, login, args: setup.args, _room: room };
+        world.connect_secret("connection", &[]).await;
+        world.apply(&control_plane("default", "connection", &setup.control_plane)).await;
+        world.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": TEAM } })).await;
+        world.operator.wait_ready(SOON).await.unwrap();
+        world
+    }
+
+    // ---- the operator ----
+
+    /// Another operator process with the same flags.
+    pub fn another_operator(&self) -> OperatorProcess {
+        start_operator(&self.bed, &self.login, &self.args)
+    }
+
+    /// Ends the operator by SIGKILL and starts it anew.
+    pub async fn kill_and_restart(&mut self) {
+        self.operator.sigkill();
+        self.operator = self.another_operator();
+        self.operator.wait_ready(SOON).await.unwrap();
+    }
+
+    // ---- Kubernetes ----
+
+    pub async fn apply(&self, manifest: &Value) {
+        self.bed.kubectl_apply(&manifest.to_string()).await.unwrap();
+    }
+
+    /// Applies a manifest that has to be refused; returns what was said.
+    pub async fn refused(&self, manifest: &Value) -> String {
+        self.bed.kubectl_apply(&manifest.to_string()).await.unwrap_err().to_string()
+    }
+
+    /// Writes a connection Secret to this world's simulator; `over` replaces or adds keys.
+    pub async fn connect_secret(&self, name: &str, over: &[(&str, &str)]) {
+        let mut data = json!({ "url": self.simulator.url(), "clientID": "operator", "clientSecret": "operator-secret" });
+        for (key, value) in over {
+            data[*key] = json!(value);
+        }
+        self.apply(&json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
+            "metadata": { "name": name, "namespace": OPERATOR_NAMESPACE }, "stringData": data,
+        }))
+        .await;
+    }
+
+    pub async fn kubectl(&self, args: &[&str]) -> String {
+        self.bed.kubectl_ok(args).await.unwrap()
+    }
+
+    /// Applies a RunaiCluster in `team-a`.
+    pub async fn cluster(&self, name: &str, spec: Value) {
+        self.apply(&cluster(TEAM, name, spec)).await;
+    }
+
+    pub async fn patch(&self, name: &str, patch: Value) {
+        self.kubectl(&["patch", "rcl", name, "-n", TEAM, "--type=merge", "-p", &patch.to_string()]).await;
+    }
+
+    /// Asks for an object's deletion without waiting for it.
+    pub async fn delete(&self, name: &str) {
+        self.kubectl(&["delete", "rcl", name, "-n", TEAM, "--wait=false"]).await;
+    }
+
+    /// The object as it is; `None` if it is gone.
+    pub async fn get(&self, name: &str) -> Option<Value> {
+        let args = ["get", "rcl", name, "-n", TEAM, "-o", "json", "--ignore-not-found"];
+        let text = self.bed.kubectl(&args).await.unwrap();
+        (!text.stdout.trim().is_empty()).then(|| serde_json::from_str(&text.stdout).unwrap())
+    }
+
+    /// All objects of `team-a`.
+    pub async fn all(&self) -> Vec<Value> {
+        let text = self.kubectl(&["get", "rcl", "-n", TEAM, "-o", "json"]).await;
+        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// Waits until the object fulfils `wanted`; returns it.
+    pub async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.until_within(SOON, name, what, wanted).await
+    }
+
+    pub async fn until_within(&self, limit: Duration, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let what = format!("{name}: {what}");
+        let result = wait_until(limit, &what, async || match self.get(name).await {
+            Some(object) if wanted(&object) => Ok(object),
+            Some(object) => Err(brief(&object)),
+            None => Err("the object is gone".to_owned()),
+        });
+        match result.await {
+            Ok(object) => object,
+            Err(error) => panic!("{error}\n--- operator\n{}", self.tail()),
+        }
+    }
+
+    pub async fn until_ready(&self, name: &str) -> Value {
+        self.until(name, "Ready", |object| condition(object, "Ready").0 == "True").await
+    }
+
+    /// Waits until a condition has this status and reason.
+    pub async fn until_condition(&self, name: &str, kind: &str, status: &str, reason: &str) -> Value {
+        self.until(name, &format!("{kind}={status}/{reason}"), |object| {
+            let (is, why) = condition(object, kind);
+            is == status && why == reason
+        })
+        .await
+    }
+
+    pub async fn until_stalled(&self, name: &str, reason: &str) -> Value {
+        self.until_condition(name, "Stalled", "True", reason).await
+    }
+
+    pub async fn until_gone(&self, name: &str) {
+        self.until_gone_within(SOON, name).await;
+    }
+
+    pub async fn until_gone_within(&self, limit: Duration, name: &str) {
+        let what = format!("{name}: gone");
+        let result = wait_until(limit, &what, async || match self.get(name).await {
+            None => Ok(()),
+            Some(object) => Err(brief(&object)),
+        });
+        if let Err(error) = result.await {
+            panic!("{error}\n--- operator\n{}", self.tail());
+        }
+    }
+
+    /// Holds for the whole of `period`: checked again and again, for what must *not* happen.
+    pub async fn holds(&self, period: Duration, what: &str, check: impl AsyncFn() -> Result<(), String>) {
+        let end = Instant::now() + period;
+        loop {
+            if let Err(seen) = check().await {
+                panic!("{what} does not hold: {seen}\n--- operator\n{}", self.tail());
+            }
+            if Instant::now() >= end {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    pub fn tail(&self) -> String {
+        let logs = self.operator.logs().unwrap_or_default();
+        let lines: Vec<_> = logs.lines().rev().take(60).collect();
+        lines.into_iter().rev().fold(String::new(), |mut text, line| {
+            let _ = writeln!(text, "{line}");
+            text
+        })
+    }
+}
+
+fn start_operator(bed: &Testbed, login: &Login, args: &[String]) -> OperatorProcess {
+    let binary = env!("CARGO_BIN_EXE_runai-cluster-operator");
+    let mut options = OperatorOptions::new(binary, login.kubeconfig(), bed.directory());
+    for arg in args {
+        options = options.arg(arg);
+    }
+    OperatorProcess::start(&options.env("RUST_LOG", "info,runai_cluster_operator=debug")).unwrap()
+}
+
+pub fn control_plane(name: &str, secret: &str, spec: &Value) -> Value {
+    let mut spec = spec.clone();
+    spec["connectionSecretRef"] = json!({ "name": secret });
+    json!({ "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiControlPlane", "metadata": { "name": name }, "spec": spec })
+}
+
+pub fn cluster(namespace: &str, name: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",
+        "metadata": { "name": name, "namespace": namespace }, "spec": spec,
+    })
+}
+
+/// Status and reason of a condition; empty when it is absent.
+pub fn condition(object: &Value, kind: &str) -> (String, String) {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
+    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
+    (text("status"), text("reason"))
+}
+
+/// Message of a condition.
+pub fn message(object: &Value, kind: &str) -> String {
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
+    found["message"].as_str().unwrap_or_default().to_owned()
+}
+
+pub fn uuid(object: &Value) -> uuid::Uuid {
+    object["status"]["uuid"].as_str().unwrap_or_else(|| panic!("no uuid in {object}")).parse().unwrap()
+}
+
+fn brief(object: &Value) -> String {
+    json!({ "metadata": {
+        "annotations": object["metadata"]["annotations"], "finalizers": object["metadata"]["finalizers"],
+        "deletionTimestamp": object["metadata"]["deletionTimestamp"],
+    }, "status": object["status"] })
+    .to_string()
+}
