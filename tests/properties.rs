@@ -25,7 +25,7 @@ fn live(setup: Setup, moves: &[Move], bug: Option<Bug>) -> World {
 }
 
 fn runner(cases: u32) -> (TestRunner, u64) {
-    let mut config = Config { failure_persistence: None, max_shrink_iters: 4_000, ..Config::default() };
+    let mut config = Config { failure_persistence: None, max_shrink_iters: 1_000, ..Config::default() };
     if std::env::var_os("PROPTEST_CASES").is_none() {
         config.cases = cases;
     }

@@ -35,6 +35,7 @@ impl Boottime {
     }
 
     /// This moment moved forward by `by`.
+    #[cfg(test)]
     pub(crate) fn after(self, by: Duration) -> Self {
         Self(self.0.saturating_add(by))
     }

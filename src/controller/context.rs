@@ -62,6 +62,8 @@ struct Entry {
     newest: Option<Arc<Watched>>,
     /// No pass before this moment, unless the object differs from this.
     hold: Option<(Instant, u64)>,
+    /// Woken since the pass began: whatever it found, the next one must not wait.
+    woken: bool,
     /// What an object that is not in step waits for.
     waits_for: Option<(Option<ClusterUuid>, Option<String>)>,
 }
@@ -183,6 +185,7 @@ impl Context {
     pub(crate) fn wake(&self, key: &ObjectKey) {
         if let Some(entry) = lock(&self.entries).get_mut(key) {
             entry.hold = None;
+            entry.woken = true;
         }
         self.enqueue(key);
     }
@@ -264,6 +267,7 @@ impl Context {
             }
             entry.hold = None;
         }
+        entry.woken = false;
         Start::Go(object, entry.memory.clone())
     }
 
@@ -286,7 +290,7 @@ impl Context {
         waits_for: Option<(Option<ClusterUuid>, Option<String>)>,
     ) {
         if let Some(entry) = lock(&self.entries).get_mut(key) {
-            entry.hold = wait.map(|wait| (Instant::now() + wait, fingerprint(object)));
+            entry.hold = wait.filter(|_| !entry.woken).map(|wait| (Instant::now() + wait, fingerprint(object)));
             entry.waits_for = waits_for;
         }
     }

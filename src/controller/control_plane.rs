@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ObjectReference, Secret};
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
-use kube::{Api, ResourceExt};
+use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
 
@@ -47,7 +47,7 @@ pub(crate) enum Event {
 
 /// Emits an Event about the control plane `name`.
 pub(crate) fn tell(ctx: &Context, name: &str, reason: Reason, message: &str) {
-    let reference: ObjectReference = ObjectRef::<WatchedControlPlane>::new(name).into();
+    let Some(reference) = ctx.planes.reference(name) else { return };
     let note = EventNote { warning: true, reason: reason.as_str().to_owned(), message: message.to_owned() };
     ctx.events.publish(reference, note, "Reconcile");
 }
@@ -138,6 +138,7 @@ impl ControlPlanes {
                 let spec = object.spec().ok().cloned();
                 let granularity = spec.as_ref().and_then(|spec| convert::settings(spec).ok());
                 let plane = Plane {
+                    reference: object.object_ref(&()),
                     spec,
                     liveness_granularity: granularity.map_or(Duration::MAX, |settings| settings.liveness_granularity),
                     // Credentials in memory serve open deletions.
@@ -200,6 +201,7 @@ impl ControlPlanes {
             }
         };
         Ok(Plane {
+            reference: object.object_ref(&()),
             spec: Some(spec),
             liveness_granularity: settings.liveness_granularity,
             connection: Some(connection),

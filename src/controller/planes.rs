@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::Semaphore;
 
 use crate::api::RunaiControlPlaneSpec;
@@ -53,6 +54,8 @@ impl Connection {
 /// What is known of one `RunaiControlPlane`.
 #[derive(Debug)]
 pub(crate) struct Plane {
+    /// The object, for Events.
+    pub(crate) reference: ObjectReference,
     /// The spec, if it can be read.
     pub(crate) spec: Option<RunaiControlPlaneSpec>,
     /// How coarse `lastLiveness` is copied.
@@ -89,6 +92,10 @@ impl Planes {
 
     pub(crate) fn connection(&self, name: &str) -> Option<Arc<Connection>> {
         lock(&self.by_name).get(name)?.connection.clone()
+    }
+
+    pub(crate) fn reference(&self, name: &str) -> Option<ObjectReference> {
+        Some(lock(&self.by_name).get(name)?.reference.clone())
     }
 
     pub(crate) fn problem(&self, name: &str) -> Option<Trouble> {

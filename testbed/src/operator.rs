@@ -33,6 +33,8 @@ pub struct OperatorOptions {
     pub log_directory: PathBuf,
     /// The value of `--namespace`.
     pub namespace: String,
+    /// Whether `--allow-insecure-http` is passed: the simulator speaks http unless told otherwise.
+    pub allow_insecure_http: bool,
     /// Flags after `run --namespace .. --allow-insecure-http --metrics-bind .. --health-bind ..`.
     pub args: Vec<String>,
     /// Additional environment.
@@ -40,7 +42,7 @@ pub struct OperatorOptions {
 }
 
 impl OperatorOptions {
-    /// No further flags, no environment, the usual namespace.
+    /// http allowed, no further flags, no environment, the usual namespace.
     #[must_use]
     pub fn new(binary: impl Into<PathBuf>, kubeconfig: impl Into<PathBuf>, log_directory: impl Into<PathBuf>) -> Self {
         Self {
@@ -48,6 +50,7 @@ impl OperatorOptions {
             kubeconfig: kubeconfig.into(),
             log_directory: log_directory.into(),
             namespace: OPERATOR_NAMESPACE.to_owned(),
+            allow_insecure_http: true,
             args: Vec::new(),
             env: Vec::new(),
         }
@@ -57,6 +60,13 @@ impl OperatorOptions {
     #[must_use]
     pub fn arg(mut self, arg: impl Into<String>) -> Self {
         self.args.push(arg.into());
+        self
+    }
+
+    /// Leaves `--allow-insecure-http` out.
+    #[must_use]
+    pub fn https_only(mut self) -> Self {
+        self.allow_insecure_http = false;
         self
     }
 
@@ -89,7 +99,8 @@ impl OperatorProcess {
         let [metrics, health] = ports::free_ports()?.map(|port: u16| format!("127.0.0.1:{port}"));
         let mut command = Command::new(&options.binary);
         command
-            .args(["run", "--namespace", &options.namespace, "--allow-insecure-http"])
+            .args(["run", "--namespace", &options.namespace])
+            .args(options.allow_insecure_http.then_some("--allow-insecure-http"))
             .args(["--metrics-bind", &metrics, "--health-bind", &health])
             .args(&options.args)
             .env("KUBECONFIG", &options.kubeconfig)

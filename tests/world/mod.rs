@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use runai_cluster_operator::domain::claims::NameClaim;
 use runai_cluster_operator::domain::{
-    Claim, Claims, ClusterDomain, Management, Memory, ObjectKey, Plan, Policy, RemoteCluster,
+    Claim, Claims, ClusterDomain, Management, Memory, ObjectKey, Plan, Policy, RecreatePolicy, RemoteCluster,
 };
 
 pub(crate) use api::{Api, Credentials, Habits};
@@ -70,6 +70,9 @@ impl World {
             .map(|index| {
                 let name = if index == 0 || setup.same_name { "east" } else { "west" };
                 let mut object = Object::new(name, now + SignedDuration::from_secs(i64::try_from(index).unwrap()));
+                if setup.recreate {
+                    object.spec.recreate = RecreatePolicy::IfMissing;
+                }
                 object.spec.domain = Some(ClusterDomain::parse(&format!("{index}.example.com")).unwrap());
                 object
             })

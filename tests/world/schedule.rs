@@ -20,6 +20,8 @@ pub(crate) struct Setup {
     pub(crate) crd_deleting: bool,
     pub(crate) objects: usize,
     pub(crate) same_name: bool,
+    /// Objects begin with `recreatePolicy: IfMissing`.
+    pub(crate) recreate: bool,
 }
 
 /// What happens to one call.
@@ -154,7 +156,7 @@ fn hostile() -> impl Strategy<Value = Move> {
         1 => (0..2_usize, 0..4_usize).prop_map(|(object, row)| Move::Forge(object, row)),
         2 => credentials.prop_map(Move::Swap),
         4 => (0..4_usize, named()).prop_map(|(row, name)| Move::OthersRename(row, name)),
-        2 => (0..4_usize).prop_map(Move::OthersDelete),
+        3 => (0..4_usize).prop_map(Move::OthersDelete),
         1 => named().prop_map(Move::OthersCreate),
     ]
 }
@@ -179,8 +181,15 @@ fn habits() -> impl Strategy<Value = Habits> {
 
 fn setup() -> impl Strategy<Value = Setup> {
     let rarely = prop_oneof![9 => Just(false), 1 => Just(true)];
-    (habits(), any::<bool>(), rarely, 1..=2_usize, any::<bool>()).prop_map(
-        |(habits, may_adopt, crd_deleting, objects, same_name)| Setup { habits, may_adopt, crd_deleting, objects, same_name },
+    (habits(), any::<bool>(), rarely, 1..=2_usize, any::<bool>(), any::<bool>()).prop_map(
+        |(habits, may_adopt, crd_deleting, objects, same_name, recreate)| Setup {
+            habits,
+            may_adopt,
+            crd_deleting,
+            objects,
+            same_name,
+            recreate,
+        },
     )
 }
 

@@ -50,6 +50,7 @@ fn owned(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity) -> 
         return hold(case, trouble);
     }
     match &case.observed.uuid {
+        Sighting::NotLooked if case.observed.stale => unsure(case),
         Sighting::NotLooked => wait_for_inventory(case, true),
         Sighting::NotListed => {
             let look = Step::Look(Look::ById(identity.uuid));
