@@ -91,7 +91,7 @@ impl Pass<'_> {
         if others.into_iter().flatten().any(|other| *other != self.key) {
             return false;
         }
-        claims.set(&self.key, Some(self.ctx.claim(&self.object, uuid, name)));
+        claims.set(&self.key, Some(super::context::claim(&self.object, uuid, name)));
         true
     }
 

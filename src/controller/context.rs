@@ -69,6 +69,7 @@ struct Entry {
 }
 
 /// What a pass starts from.
+#[allow(clippy::large_enum_variant, reason = "made and taken apart at once")]
 pub(crate) enum Start {
     /// Not now: come back after this long.
     Held(Duration),
@@ -153,18 +154,8 @@ impl Context {
             tenant: intent.tenant,
             name: intent.name.clone(),
         });
-        let claim = self.claim(object, claimed_uuid(recorded, memory), name);
+        let claim = claim(object, claimed_uuid(recorded, memory), name);
         lock(&self.claims).set(&notes::key_of(object), Some(claim));
-    }
-
-    /// A claim of `object`.
-    pub(crate) fn claim(&self, object: &Watched, uuid: Option<ClusterUuid>, name: Option<NameClaim>) -> Claim {
-        Claim {
-            created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
-            uid: object.uid().unwrap_or_default(),
-            uuid,
-            name,
-        }
     }
 
     // ---- waking ----
@@ -293,6 +284,16 @@ impl Context {
             entry.hold = wait.filter(|_| !entry.woken).map(|wait| (Instant::now() + wait, fingerprint(object)));
             entry.waits_for = waits_for;
         }
+    }
+}
+
+/// A claim of `object`.
+pub(crate) fn claim(object: &Watched, uuid: Option<ClusterUuid>, name: Option<NameClaim>) -> Claim {
+    Claim {
+        created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
+        uid: object.uid().unwrap_or_default(),
+        uuid,
+        name,
     }
 }
 

@@ -110,8 +110,7 @@ impl Claims {
         self.eldest(self.by_name.get(name)?)
     }
 
-    /// How many objects own a registration.
-    #[must_use]
+    /// The registrations that some object owns.
     pub fn owned(&self) -> impl Iterator<Item = ClusterUuid> + '_ {
         self.by_uuid.keys().copied()
     }

@@ -143,6 +143,7 @@ pub struct Access {
 
 /// What is known of one uuid.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[allow(clippy::large_enum_variant, reason = "one of it exists per pass")]
 pub enum Sighting {
     /// Nobody looked yet.
     #[default]

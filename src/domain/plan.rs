@@ -76,6 +76,7 @@ pub struct Plan {
 
 /// A step. All but `Look` and `Rest` write something.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(clippy::large_enum_variant, reason = "one of it exists per pass")]
 pub enum Step {
     /// Find something out, then plan again.
     Look(Look),

@@ -230,6 +230,21 @@ impl World {
     }
 }
 
+/// A testbed with the chart and nothing beside it: for what the API server alone decides.
+pub struct Bare {
+    pub bed: Testbed,
+    _room: SemaphorePermit<'static>,
+}
+
+impl Bare {
+    pub async fn start() -> Self {
+        let room = ROOM.acquire().await.unwrap();
+        let bed = Testbed::start(Options::default()).await.unwrap();
+        bed.install_chart(&[]).await.unwrap();
+        Self { bed, _room: room }
+    }
+}
+
 fn start_operator(bed: &Testbed, login: &Login, args: &[String]) -> OperatorProcess {
     let binary = env!("CARGO_BIN_EXE_runai-cluster-operator");
     let mut options = OperatorOptions::new(binary, login.kubeconfig(), bed.directory());
