@@ -114,7 +114,8 @@ impl Context {
                     let mut entries = lock(&self.entries);
                     let entry = entries.entry(key.clone()).or_default();
                     let echo = entry.newest.as_ref().is_some_and(|newest| !is_newer(&object, newest));
-                    if !echo {
+                    // The store has caught up: one copy of each object is enough.
+                    if !entry.newest.as_ref().is_some_and(|newest| is_newer(newest, &object)) {
                         entry.newest = None;
                     }
                     (entry.memory.clone(), echo)
@@ -165,10 +166,9 @@ impl Context {
         if !self.leadership.is_leader() {
             return;
         }
-        let lane = self.lanes.iter().find(|lane| lane.namespace.as_ref().is_none_or(|ns| *ns == key.namespace));
-        if let Some(lane) = lane {
+        if let Some(lane) = self.lane(key) {
             // The receiver only goes when the process ends.
-            let _ = lane.queue.send(ObjectRef::new(&key.name).within(&key.namespace));
+            let _ = lane.queue.send(reference(key));
         }
     }
 
@@ -264,12 +264,18 @@ impl Context {
 
     /// Keeps what a pass learned, whether it came to an end or not.
     pub(crate) fn keep(&self, key: &ObjectKey, object: &Arc<Watched>, memory: &Memory) {
+        let stored = self.lane(key).and_then(|lane| lane.store.get(&reference(key)));
         if let Some(entry) = lock(&self.entries).get_mut(key) {
             entry.memory.clone_from(memory);
-            if entry.newest.as_ref().is_none_or(|newest| is_newer(object, newest)) {
+            let ahead = stored.is_none_or(|stored| is_newer(object, &stored));
+            if ahead && entry.newest.as_ref().is_none_or(|newest| is_newer(object, newest)) {
                 entry.newest = Some(Arc::clone(object));
             }
         }
+    }
+
+    fn lane(&self, key: &ObjectKey) -> Option<&Lane> {
+        self.lanes.iter().find(|lane| lane.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace))
     }
 
     /// Ends a pass: no next one before `wait` has passed unless the object changes, and what it waits for.
@@ -285,6 +291,10 @@ impl Context {
             entry.waits_for = waits_for;
         }
     }
+}
+
+fn reference(key: &ObjectKey) -> ObjectRef<Watched> {
+    ObjectRef::new(&key.name).within(&key.namespace)
 }
 
 /// A claim of `object`.

@@ -116,6 +116,9 @@ pub(crate) fn fresh(records: &[RemoteCluster]) -> Named {
     Named::Fresh("east".to_owned(), records.to_vec())
 }
 
+/// A change of a scene, as a row of a table.
+pub(crate) type Change = fn(&mut Scene);
+
 /// All that one decision depends on.
 pub(crate) struct Scene {
     pub(crate) key: ObjectKey,

@@ -20,7 +20,7 @@ pub(crate) struct Violation {
 
 impl World {
     pub(super) fn violate(&mut self, rule: &'static str, what: String) {
-        self.say(format!("VIOLATION of {rule}: {what}"));
+        self.say(&format!("VIOLATION of {rule}: {what}"));
         self.violation.get_or_insert(Violation { rule, what });
     }
 

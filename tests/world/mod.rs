@@ -111,7 +111,7 @@ impl World {
         Policy { quarantine, default_deletion: None, liveness_granularity: Duration::from_secs(600) }
     }
 
-    fn say(&mut self, line: String) {
+    fn say(&mut self, line: &str) {
         let second = self.now.as_second() - 1_800_000_000;
         self.trace.push(format!("{second:>5}s {line}"));
     }
@@ -127,7 +127,7 @@ impl World {
     }
 
     fn step(&mut self, step: &Move) {
-        self.say(format!("{step:?}"));
+        self.say(&format!("{step:?}"));
         match step {
             Move::Pass { object, faults, lagging } => self.pass(*object % self.objects.len(), faults, *lagging),
             Move::Poll => self.poll(),
@@ -284,7 +284,7 @@ impl World {
 
     /// Faults stop, requests under way land, agents finish. Then every object gets its passes.
     pub(crate) fn heal(&mut self) {
-        self.say("--- faults stop ---".to_owned());
+        self.say("--- faults stop ---");
         self.reads_fail = false;
         if self.api.with != Credentials::Full {
             self.api.with = Credentials::Full;

@@ -98,7 +98,7 @@ impl World {
         }
         self.memories[index] = memory;
         if matches!(next, Next::Die) {
-            self.say("      the process dies".to_owned());
+            self.say("      the process dies");
             self.restart();
         }
     }
@@ -125,7 +125,7 @@ impl World {
         }
         let observed = Observed::nothing(Access { who: Ok(who), live: None, may_adopt: self.setup.may_adopt });
         let claims = std::mem::take(&mut self.claims);
-        let faults = faults.to_vec().into_iter();
+        let faults = faults.iter().copied().collect::<Vec<_>>().into_iter();
         let policy = self.policy();
         let mut pass = Pass {
             index, view, desired, deletion, recorded, memory, observed, asked: None, read_failed: false, policy, claims, faults, lagging,
@@ -234,14 +234,14 @@ impl World {
             self.attempts += 1;
             let own = key(pass.index);
             let plan = plan(&pass.case(&own, self));
-            self.say(format!("      {:?}: {:?} because {:?}", pass.index, plan.step, plan.why));
+            self.say(&format!("      {:?}: {:?} because {:?}", pass.index, plan.step, plan.why));
             self.check_step(pass, &plan);
             if self.violation.is_some() {
                 return Next::Stop;
             }
             let fault = pass.fault();
             if fault != Fault::None {
-                self.say(format!("        {fault:?}"));
+                self.say(&format!("        {fault:?}"));
             }
             if fault == Fault::CrashBefore {
                 return Next::Die;
@@ -320,7 +320,7 @@ impl World {
         let stored = self.objects[pass.index].clone();
         let lost = stored.version != pass.view.version && !self.has(Bug::NoCompareAndSwap);
         if lost || stored.gone || fault.fails_a_write() {
-            self.say("        not written".to_owned());
+            self.say("        not written");
             return Next::Stop;
         }
         let mut written = stored;

@@ -8,7 +8,7 @@ use crate::domain::plan::{Again, NewCluster, Stance, Step, looked_in_vain};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Intent};
 use crate::domain::scene_tests::{
-    ATTEMPT, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, identity, intent, record, secs,
+    Change, ATTEMPT, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, identity, intent, record, secs,
     snapshot, status_of, trouble, who,
 };
 
@@ -66,7 +66,7 @@ fn the_post_follows_only_the_intent_of_this_pass() {
     let step = Step::Create(new);
     scene.steps(&step);
     for change in [
-        (|s: &mut Scene| s.observed.armed = None) as fn(&mut Scene),
+        (|s: &mut Scene| s.observed.armed = None) as Change,
         |s| s.observed.armed = Some(NONCE),
         |s| s.observed.refused = Some(trouble(Reason::Rejected)),
         |s| s.rename_spec("west"),
@@ -162,7 +162,7 @@ fn our_own_claim_does_not_stand_in_the_way() {
 
 #[test]
 fn a_record_that_might_be_someone_elses_is_not_taken() {
-    let rows: [(fn(&mut Scene), &str); 5] = [
+    let rows: [(Change, &str); 5] = [
         // It may only observe what this object made: the record stays a candidate.
         (|s| s.elder_owns(OURS), "team-a/elder owns it"),
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = None, "its age proves nothing"),
@@ -291,7 +291,7 @@ fn an_attempt_that_was_never_sent_needs_no_quarantine() {
 
 #[test]
 fn suspend_and_observe_resolve_the_doubt_and_create_nothing() {
-    let quiet: [fn(&mut Scene); 2] = [|s| s.spec().suspend = true, |s| s.spec().management = Management::Observe];
+    let quiet: [Change; 2] = [|s| s.spec().suspend = true, |s| s.spec().management = Management::Observe];
     for change in quiet {
         assert!(Scene::doubtful(&[made()]).but(change).marks().identity.is_some());
         Scene::doubtful(&[]).but(change).rests(Reason::CreateInDoubt, Stance::Progress);

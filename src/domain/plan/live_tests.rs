@@ -10,7 +10,7 @@ use crate::domain::plan::{Again, Look, Marks, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::scene_tests::{
-    NONCE, OTHER, OURS, Scene, THIRD, at, deleted, deleting, fresh, identity, intent, key, proven, record, secs,
+    Change, NONCE, OTHER, OURS, Scene, THIRD, at, deleted, deleting, fresh, identity, intent, key, proven, record, secs,
     snapshot, status_of, trouble, who,
 };
 
@@ -90,7 +90,7 @@ fn a_registration_that_matches_is_left_alone() {
 #[test]
 fn identity_is_written_where_it_is_missing() {
     let whole = Marks { identity: Some(identity(OURS, Provenance::Created)), intent: None };
-    let rows: [(fn(&mut Scene), &str); 7] = [
+    let rows: [(Change, &str); 7] = [
         (|s| s.recorded.annotated = Annotated::Nothing, "annotations wiped"),
         (|s| s.recorded.annotated = Annotated::Misfit(Some(OTHER)), "annotations forged"),
         (|s| s.recorded.incomplete = true, "half of the annotations wiped"),
@@ -344,7 +344,7 @@ fn the_younger_owner_stands_back() {
 
 #[test]
 fn another_origin_or_tenant_stops_every_write() {
-    let rows: [fn(&mut Scene); 4] = [
+    let rows: [Change; 4] = [
         |s| s.observed.access.who = Ok(Who { origin: Origin::new("https://other.example.com"), ..who() }),
         |s| s.observed.access.who = Ok(Who { tenant: Some(TenantId(2)), ..who() }),
         |s| s.observed.uuid = Sighting::Present(RemoteCluster { tenant: TenantId(2), ..record(OURS, "west") }),

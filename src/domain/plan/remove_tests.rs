@@ -65,7 +65,7 @@ fn an_unsigned_annotation_deletes_nothing_and_lets_nothing_go() {
 
 #[test]
 fn who_keeps_the_registration() {
-    let rows: [(Provenance, fn(&mut Scene)); 7] = [
+    let rows: [(Provenance, Change); 7] = [
         (Provenance::Created, |s| s.deletion.policy = Some(DeletionPolicy::Orphan)),
         (Provenance::Adopted, |_| {}),
         (Provenance::Created, |s| s.policy.default_deletion = Some(DeletionPolicy::Orphan)),
@@ -90,7 +90,7 @@ fn who_keeps_the_registration() {
 
 #[test]
 fn who_deletes_the_registration() {
-    let rows: [(Provenance, fn(&mut Scene)); 5] = [
+    let rows: [(Provenance, Change); 5] = [
         (Provenance::Created, |_| {}),
         (Provenance::Created, |s| s.policy.default_deletion = Some(DeletionPolicy::Delete)),
         (Provenance::Adopted, |s| s.deletion.policy = Some(DeletionPolicy::Delete)),
@@ -126,7 +126,7 @@ fn the_crd_is_looked_at_before_every_delete() {
 
 #[test]
 fn deletion_does_not_depend_on_the_rest() {
-    let rows: [fn(&mut Scene); 4] = [
+    let rows: [Change; 4] = [
         |s| s.desired = Err(SpecError::Undecodable("x".to_owned())),
         |s| s.observed.access.live = Some(trouble(Reason::NamespaceNotAllowed)),
         |s| s.observed.access.may_adopt = false,

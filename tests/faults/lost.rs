@@ -1,0 +1,66 @@
+//! Answers to POST that are lost, cut, garbled, or committed after the client has given up.
+
+use std::time::Duration;
+
+use runai_simulator::{Cut, FaultAction, FaultRule, Garbage, Loss, Operation, Phase, ResetPhase, UniqueNames};
+use serde_json::json;
+
+use crate::crowd;
+use crate::world::{SHORT_DOUBT, Setup, World};
+
+const OBJECTS: usize = 200;
+
+/// Every way to lose the answer to a POST, with the chance of each.
+fn losses() -> Vec<(f64, FaultAction)> {
+    let late = |seconds, loss| FaultAction::LateCommit { seconds, loss };
+    let status = |phase| FaultAction::Status { code: 502, body: None, headers: Default::default(), phase };
+    let garbage = |status, variant, phase| FaultAction::Garbage { status, variant, phase };
+    vec![
+        (0.04, late(1.0, Loss::Reset)),
+        (0.04, late(2.5, Loss::Hang)),
+        (0.04, late(5.0, Loss::Reset)),
+        // The intent may be 5 s old when the POST goes out, and 13 s is still within the quarantine of 15 s.
+        (0.05, late(8.0, Loss::Reset)),
+        (0.04, late(8.0, Loss::Hang)),
+        // Longer than the create deadline of 4 s.
+        (0.04, FaultAction::Hang { seconds: 6.0, phase: Phase::Pre }),
+        (0.04, FaultAction::Hang { seconds: 6.0, phase: Phase::Post }),
+        (0.05, FaultAction::Reset { phase: ResetPhase::Pre }),
+        (0.05, FaultAction::Reset { phase: ResetPhase::Mid }),
+        (0.05, FaultAction::Reset { phase: ResetPhase::Post }),
+        (0.05, status(Phase::Pre)),
+        (0.05, status(Phase::Post)),
+        (0.04, garbage(200, Garbage::Html, Phase::Pre)),
+        (0.04, garbage(201, Garbage::Empty, Phase::Post)),
+        (0.04, garbage(201, Garbage::EmptyObject, Phase::Post)),
+        (0.05, FaultAction::Truncate { cut: Cut::Json }),
+        (0.05, FaultAction::Truncate { cut: Cut::Length }),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_creates_with_lost_answers_make_two_hundred_registrations() {
+    let setup = Setup::default().args(&SHORT_DOUBT).simulator(|config| {
+        config.names.unique = UniqueNames::Off;
+        config.seed = 20_260_401;
+    });
+    let world = World::start(setup).await;
+    for (chance, action) in losses() {
+        world.simulator.add_fault(FaultRule { probability: Some(chance), ..FaultRule::on(Operation::Create, action) });
+    }
+    let names: Vec<_> = (0..OBJECTS).map(|index| format!("lost-{index:03}")).collect();
+    crowd::apply(&world, &names, |index| json!({ "domain": format!("https://lost-{index:03}.example.com") })).await;
+
+    // Every object has had its first attempt under fire before the faults stop.
+    let asked = |simulator: &runai_simulator::Simulator| simulator.counters().create_requests_per_name.len() == OBJECTS;
+    assert!(world.simulator.until(Duration::from_secs(120), asked).await, "{}", world.tail());
+    let fired: u64 = world.simulator.faults().iter().map(|(_, fired)| fired).sum();
+    // The chances leave (1 - 0.04)^8 (1 - 0.05)^9, about 45 %, unharmed: of 200 attempts some 110 are hit, 80 is more
+    // than four standard deviations below.
+    assert!(fired > 80, "only {fired} answers were lost");
+    world.simulator.clear_faults();
+
+    let objects = crowd::until_ready(&world, Duration::from_secs(150), OBJECTS).await;
+    crowd::assert_one_each(&world, &objects);
+    assert!(world.simulator.counters().requests_per_operation.get(&Operation::Delete).is_none(), "nothing is ever tidied up");
+}

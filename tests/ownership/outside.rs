@@ -1,0 +1,112 @@
+//! Somebody changes a registration behind the operator's back.
+
+use jiff::Timestamp;
+use runai_simulator::{Operation, RecordPatch};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::support::{change_list, eventually, says, sent, stays_silent};
+use crate::world::{Setup, World, condition, uuid};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_by_somebody_else_are_shown_or_corrected() {
+    let world = World::start(Setup::default()).await;
+    let specs = [
+        ("named", json!({})),
+        ("gone", json!({})),
+        ("again", json!({ "recreatePolicy": "IfMissing" })),
+        ("shifted", json!({ "domain": "https://shifted.example.com", "version": "2.24" })),
+        ("going", json!({ "version": "2.24" })),
+    ];
+    for (name, spec) in &specs {
+        world.cluster(name, spec.clone()).await;
+    }
+    let mut ids = Vec::new();
+    for (name, _) in &specs {
+        ids.push(uuid(&world.until_ready(name).await));
+    }
+    let seq = world.simulator.last_seq();
+    shifted(&world, ids[3]).await;
+    going(&world, ids[4]).await;
+    assert!(change_list(&world.simulator, seq).is_empty(), "{:?}", change_list(&world.simulator, seq));
+    deleted(&world, ids[1], ids[2]).await;
+    renamed(&world, ids[0]).await;
+}
+
+/// What the API cannot change is shown and never fought.
+async fn shifted(world: &World, id: Uuid) {
+    let patch = RecordPatch { version: Some("2.25.9".to_owned()), ..RecordPatch::default() };
+    world.simulator.patch(id, patch).unwrap();
+    let object = world.until("shifted", "the version to be shown", |object| object["status"]["version"] == "2.25.9").await;
+    let version = json!({ "field": "version", "desired": "2.24", "observed": "2.25.9" });
+    assert_eq!(object["status"]["drift"], json!([version]));
+    assert_eq!(condition(&object, "Synced").0, "True", "the version of an agent is not the operator's to change");
+
+    let patch = RecordPatch {
+        domain: Some("https://elsewhere.example.com".to_owned()),
+        force_state: Some("Hibernating".to_owned()),
+        ..RecordPatch::default()
+    };
+    world.simulator.patch(id, patch).unwrap();
+    let object = world.until_condition("shifted", "Synced", "False", "Drifted").await;
+    let domain = json!({
+        "field": "domain", "desired": "https://shifted.example.com", "observed": "https://elsewhere.example.com",
+    });
+    assert_eq!(object["status"]["drift"], json!([domain, version]));
+    assert_eq!(object["status"]["state"], "Hibernating");
+    assert_eq!(condition(&object, "Connected"), ("Unknown".to_owned(), "Hibernating".to_owned()));
+    assert_eq!(condition(&object, "Stalled").0, "", "nobody has to act at once");
+}
+
+/// A deletion that somebody else asked for is shown; the registration is left alone until it has resolved.
+async fn going(world: &World, id: Uuid) {
+    let asked = RecordPatch { delete_requested_at: Some(Timestamp::now()), ..RecordPatch::default() };
+    world.simulator.patch(id, asked).unwrap();
+    world.until_condition("going", "Synced", "False", "DeletionRequested").await;
+    let seq = world.simulator.last_seq();
+    world.patch("going", json!({ "spec": { "name": "going-2" } })).await;
+    stays_silent(world, seq, "a registration that is being deleted is not renamed").await;
+    world.simulator.remove(id).unwrap();
+    world.until_stalled("going", "ExternallyDeleted").await;
+}
+
+async fn deleted(world: &World, never: Uuid, again: Uuid) {
+    let seq = world.simulator.last_seq();
+    world.simulator.remove(never).unwrap();
+    world.simulator.remove(again).unwrap();
+    let object = world.until_stalled("gone", "ExternallyDeleted").await;
+    says(&object, &[&never.to_string(), "recreatePolicy: IfMissing"]);
+    let object = world
+        .until("again", "another registration", |object: &Value| {
+            object["status"]["uuid"].is_string() && object["status"]["uuid"] != json!(again) && condition(object, "Ready").0 == "True"
+        })
+        .await;
+    assert_eq!(world.simulator.live_clusters().iter().filter(|record| record.uuid == uuid(&object)).count(), 1);
+    let sent = change_list(&world.simulator, seq);
+    assert_eq!(sent, ["Create again Some(201)"], "one registration and nothing else");
+}
+
+/// Another name is corrected, three times; then it is a conflict, until the spec changes.
+async fn renamed(world: &World, id: Uuid) {
+    let name = || world.simulator.cluster(id).unwrap().name;
+    let named = async |wanted: &str| {
+        eventually(world, &format!("the name {wanted}"), async || if name() == wanted { Ok(()) } else { Err(name()) }).await;
+    };
+    for flip in 1..=3 {
+        world.simulator.rename(id, &format!("other-{flip}")).unwrap();
+        named("named").await;
+        assert_eq!(sent(&world.simulator, Operation::Update, id), flip);
+    }
+    world.simulator.rename(id, "other-4").unwrap();
+    let object = world.until_stalled("named", "ManagementConflict").await;
+    says(&object, &["other-4", "until the spec changes"]);
+    let seq = world.simulator.last_seq();
+    stays_silent(world, seq, "a fight is not fought on").await;
+    assert_eq!(name(), "other-4");
+    assert_eq!(world.get("named").await.unwrap()["status"]["drift"][0]["observed"], "other-4");
+
+    world.patch("named", json!({ "spec": { "name": "named-2" } })).await;
+    named("named-2").await;
+    world.until_ready("named").await;
+    assert_eq!(sent(&world.simulator, Operation::Update, id), 4);
+}
