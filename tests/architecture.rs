@@ -291,40 +291,40 @@ fn utility_drawer(file: &File) -> Vec<String> {
     if drawers.contains(&name) { vec![format!("{}: name it after what it owns", file.path)] } else { Vec::new() }
 }
 
-fn check(files: Vec<File>, rule: fn(&File) -> Vec<String>) {
+fn check(files: &[File], rule: fn(&File) -> Vec<String>) {
     let breaches: Vec<_> = files.iter().flat_map(rule).collect();
     assert!(breaches.is_empty(), "\n{}\n", breaches.join("\n"));
 }
 
 #[test]
 fn rooms_use_only_what_the_design_allows() {
-    check(operator(), forbidden_arrows);
+    check(&operator(), forbidden_arrows);
 }
 
 #[test]
 fn rooms_keep_out_what_they_must_not_know() {
-    check(operator(), banned_paths);
+    check(&operator(), banned_paths);
 }
 
 #[test]
 fn files_stay_readable() {
-    check(everything(), too_long);
+    check(&everything(), too_long);
 }
 
 #[test]
 fn functions_stay_readable() {
-    check(everything(), long_functions);
+    check(&everything(), long_functions);
 }
 
 #[test]
 fn every_file_says_what_it_owns() {
-    check(everything(), missing_header);
-    check(files("tests"), missing_header);
+    check(&everything(), missing_header);
+    check(&files("tests"), missing_header);
 }
 
 #[test]
 fn nothing_is_kept_in_a_drawer() {
-    check(everything(), utility_drawer);
+    check(&everything(), utility_drawer);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Whether the kind itself is being removed: asked before a DELETE, so that an uninstall deregisters nothing.
 //!
-//! Owns one live read of the CRD, shared by the DELETEs of the next second.
+//! Owns one live read of the CRD a second, shared by all DELETEs that wait for it. The API server marks the CRD before
+//! it marks its objects, so a read that starts after an object was seen to be going tells why; an earlier one does not.
 
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,8 @@ use crate::api::CLUSTER_CRD;
 
 use super::calls::{CallError, call};
 
-/// An answer is good for this long.
-const SHARED_FOR: Duration = Duration::from_secs(1);
+/// Least time between the starts of two reads.
+const GAP: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
@@ -32,9 +33,13 @@ impl CrdGuard {
     /// # Errors
     /// When the API does not answer: then nothing is known, and nothing may be deleted.
     pub(crate) async fn is_deleting(&self) -> Result<bool, CallError> {
+        let asked = Instant::now();
         let mut last = self.last.lock().await;
-        if let Some((_, deleting)) = last.filter(|(at, _)| at.elapsed() < SHARED_FOR) {
-            return Ok(deleting);
+        if let Some((started, deleting)) = *last {
+            if started >= asked {
+                return Ok(deleting);
+            }
+            tokio::time::sleep(GAP.saturating_sub(started.elapsed())).await;
         }
         let started = Instant::now();
         let crd = call(self.crds.get_metadata_opt(CLUSTER_CRD)).await?;

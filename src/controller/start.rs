@@ -167,23 +167,9 @@ async fn work(
         () = raised(stopping.clone()) => return release(election, &stop_election).await,
         () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
-    let passes = async {
-        apply_default_control_plane(&ctx).await?;
-        let mut planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events);
-        planes.load_all().await;
-        let planes = tokio::spawn(planes.run(news));
-        ctx.wake_all(None);
-        let concurrency = ctx.settings.concurrency;
-        let lanes = ctx.lanes.iter().zip(queues);
-        join_all(lanes.map(|(lane, queue)| {
-            run_passes(Arc::clone(&ctx), lane.store.clone(), queue, concurrency, stopping.clone())
-        }))
-        .await;
-        planes.abort();
-        Ok::<_, RunError>(())
-    };
+    let planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events);
     tokio::select! {
-        ended = passes => ended?,
+        ended = lead(&ctx, planes, news, queues, &stopping) => ended?,
         () = leadership.lost() => {
             error!("leadership was lost");
             return Err(RunError::LeadershipLost);
@@ -193,6 +179,27 @@ async fn work(
         }
     }
     release(election, &stop_election).await
+}
+
+/// The leader's work: control planes first, then passes, until the end is asked for.
+async fn lead(
+    ctx: &Arc<Context>,
+    mut planes: ControlPlanes,
+    news: UnboundedReceiver<Event>,
+    queues: Vec<UnboundedReceiver<ObjectRef<Watched>>>,
+    stopping: &signal::Receiver<bool>,
+) -> Result<(), RunError> {
+    apply_default_control_plane(ctx).await?;
+    planes.load_all().await;
+    let planes = tokio::spawn(planes.run(news));
+    ctx.wake_all(None);
+    let concurrency = ctx.settings.concurrency;
+    let lanes = ctx.lanes.iter().zip(queues);
+    let passes = lanes
+        .map(|(lane, queue)| run_passes(Arc::clone(ctx), lane.store.clone(), queue, concurrency, stopping.clone()));
+    join_all(passes).await;
+    planes.abort();
+    Ok(())
 }
 
 /// The key, however long the API takes to be there.

@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{Claim, Claims, NameClaim};
-use crate::domain::scene_tests::{OTHER, OURS, TENANT, at, key, who};
 use crate::domain::ids::{ClusterUuid, TenantId};
+use crate::domain::scene_tests::{OTHER, OURS, TENANT, at, key, who};
 
 fn name(name: &str, tenant: Option<TenantId>) -> NameClaim {
     NameClaim { origin: who().origin, tenant, name: name.to_owned() }

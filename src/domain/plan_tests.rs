@@ -7,7 +7,7 @@ use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
 use crate::domain::observed::{Absence, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity, Intent};
-use crate::domain::scene_tests::{OTHER, OURS, Scene, THIRD, TENANT, at, identity, intent, status_of, who};
+use crate::domain::scene_tests::{OTHER, OURS, Scene, TENANT, THIRD, at, identity, intent, status_of, who};
 
 fn owns(scene: &Scene) -> Identity {
     let standing = standing(&scene.case());
@@ -158,7 +158,11 @@ fn what_proves_that_a_registration_is_gone() {
         },
         Proof { why: "nobody knows which tenant answered", change: |_, _, a| a.tenant = None, holds: false },
         Proof { why: "nobody noted the tenant", change: |_, i, _| i.tenant = None, holds: false },
-        Proof { why: "other credentials, which never saw it", change: |_, i, _| i.credential = Some(B()), holds: false },
+        Proof {
+            why: "other credentials, which never saw it",
+            change: |_, i, _| i.credential = Some(B()),
+            holds: false,
+        },
         Proof { why: "nobody noted the credentials", change: |_, i, _| i.credential = None, holds: false },
         Proof { why: "nobody noted the origin", change: |_, i, _| i.origin = None, holds: false },
         Proof {

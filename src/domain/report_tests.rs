@@ -11,7 +11,8 @@ use crate::domain::observed::{ClusterState, RemoteCluster, Sighting};
 use crate::domain::plan::{Again, Plan, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::scene_tests::{
-    OTHER, OURS, Scene, TENANT, at, deleted, deleting, fresh, intent, proven, record, secs, snapshot, trouble as a_trouble,
+    OTHER, OURS, Scene, TENANT, at, deleted, deleting, fresh, intent, proven, record, secs, snapshot,
+    trouble as a_trouble,
 };
 use crate::domain::schedule::FIRST_DELAY;
 
@@ -129,7 +130,9 @@ fn connected_follows_the_state() {
 
 #[test]
 fn ready_waits_for_the_agent_only_where_asked() {
-    for (state, ready) in [("WaitingToConnect", false), ("Disconnected", false), ("Paused", false), ("ServiceIssues", true)] {
+    for (state, ready) in
+        [("WaitingToConnect", false), ("Disconnected", false), ("Paused", false), ("ServiceIssues", true)]
+    {
         let scene = with_record(|r| r.state = Some(ClusterState::from_api(state)));
         assert_eq!(condition(&first(&scene), ConditionType::Ready), Some((ConditionStatus::True, "Registered")));
         let scene = scene.but(|s| s.spec().ready_when = ReadyWhen::Connected);
@@ -222,7 +225,8 @@ fn an_observed_registration_is_kept_in_status_alone() {
 
 #[test]
 fn contradicting_notes_leave_status_as_it_is() {
-    let scene = created().but(|s| s.memory.learned = Some(crate::domain::scene_tests::identity(OTHER, Provenance::Created)));
+    let scene =
+        created().but(|s| s.memory.learned = Some(crate::domain::scene_tests::identity(OTHER, Provenance::Created)));
     let before = said(&first(&created()));
     let after = tell(&scene, &before);
     assert_eq!((after.facts.uuid, after.facts.origin), (Some(OURS), Some(Provenance::Created)));

@@ -72,13 +72,7 @@ pub(crate) fn deleted(uuid: ClusterUuid, name: &str) -> RemoteCluster {
 }
 
 pub(crate) fn identity(uuid: ClusterUuid, provenance: Provenance) -> Identity {
-    Identity {
-        uuid,
-        provenance,
-        tenant: Some(TENANT),
-        origin: Some(who().origin),
-        credential: Some(who().credential),
-    }
+    Identity { uuid, provenance, tenant: Some(TENANT), origin: Some(who().origin), credential: Some(who().credential) }
 }
 
 /// What status keeps of an identity.
@@ -165,11 +159,7 @@ impl Scene {
             memory: Memory::default(),
             observed,
             claims: Claims::default(),
-            policy: Policy {
-                quarantine: QUARANTINE,
-                default_deletion: None,
-                liveness_granularity: secs(600),
-            },
+            policy: Policy { quarantine: QUARANTINE, default_deletion: None, liveness_granularity: secs(600) },
             now: at(100),
         }
     }

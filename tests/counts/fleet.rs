@@ -49,7 +49,8 @@ impl Fleet {
         let all_there = world.simulator.until(LONG, |simulator| simulator.live_clusters().len() >= registrations).await;
         assert!(all_there, "{} of {registrations}\n{}", world.simulator.live_clusters().len(), world.tail());
         let params = ListParams::default().labels(&format!("batch={batch}"));
-        let all = wait_until(LONG, &format!("{batch}: all {kind}"), async || {
+        let what = format!("{batch}: all {kind}");
+        let all = wait_until(LONG, &what, async || {
             let list = self.objects.list(&params).await.map_err(|error| error.to_string())?;
             let is = |object: &&DynamicObject| condition(&object.data, kind).0 == "True";
             match list.items.len() - list.items.iter().filter(is).count() {
@@ -74,7 +75,8 @@ impl Fleet {
     pub async fn delete(&self, world: &World, batch: &str) {
         let params = ListParams::default().labels(&format!("batch={batch}"));
         self.objects.delete_collection(&DeleteParams::default(), &params).await.unwrap();
-        let gone = wait_until(LONG, &format!("{batch}: all gone"), async || {
+        let what = format!("{batch}: all gone");
+        let gone = wait_until(LONG, &what, async || {
             let list = self.objects.list_metadata(&params).await.map_err(|error| error.to_string())?;
             if list.items.is_empty() { Ok(()) } else { Err(format!("{} are left", list.items.len())) }
         });
@@ -85,7 +87,8 @@ impl Fleet {
 
     /// Waits until the control plane `default` says this of Ready.
     pub async fn until_control_plane(&self, world: &World, status: &str, reason: &str) {
-        let said = wait_until(LONG, &format!("control plane Ready={status}/{reason}"), async || {
+        let what = format!("control plane Ready={status}/{reason}");
+        let said = wait_until(LONG, &what, async || {
             let plane = self.planes.get("default").await.map_err(|error| error.to_string())?;
             let (is, why) = condition(&plane.data, "Ready");
             if is == status && why == reason { Ok(()) } else { Err(format!("{is}/{why}")) }

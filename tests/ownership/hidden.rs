@@ -42,7 +42,5 @@ async fn deletions_resolve_where_lists_hide_them() {
     let asked = runai_simulator::RecordPatch { delete_requested_at: Some(jiff::Timestamp::now()), ..Default::default() };
     world.simulator.patch(others, asked).unwrap();
     world.until_condition("others", "Synced", "False", "DeletionRequested").await;
-    world.simulator.remove(others).unwrap();
-    world.until_stalled("others", "ExternallyDeleted").await;
     assert_eq!(sent(&world.simulator, Operation::Delete, others) + sent(&world.simulator, Operation::Update, others), 0);
 }

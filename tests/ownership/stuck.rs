@@ -11,8 +11,10 @@ async fn a_deletion_that_never_resolves_names_ways_out_that_work() {
     let world = World::start(Setup::default().simulator(|config| config.delete.stuck = true)).await;
     let names = ["forced", "orphaned", "removed", "early"];
     for name in names {
-        let force = if name == "early" { json!("5s") } else { json!(null) };
-        let deletion = json!({ "stalledAfter": "3s", "forceAfter": force });
+        let mut deletion = json!({ "stalledAfter": "3s" });
+        if name == "early" {
+            deletion["forceAfter"] = json!("5s");
+        }
         world.cluster(name, json!({ "version": "2.24", "deletion": deletion })).await;
     }
     let mut ids = Vec::new();

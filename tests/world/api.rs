@@ -105,7 +105,14 @@ impl Api {
         now + SignedDuration::from_secs(self.habits.skew)
     }
 
-    fn row(&mut self, name: &str, domain: Option<&str>, maker: Option<usize>, with: Credentials, now: Timestamp) -> Row {
+    fn row(
+        &mut self,
+        name: &str,
+        domain: Option<&str>,
+        maker: Option<usize>,
+        with: Credentials,
+        now: Timestamp,
+    ) -> Row {
         self.next += 1;
         let record = RemoteCluster {
             uuid: ClusterUuid(uuid::Uuid::from_u128(self.next)),
@@ -167,7 +174,13 @@ impl Api {
         self.commit(new, maker, self.with, now)
     }
 
-    fn commit(&mut self, new: &NewCluster, maker: usize, with: Credentials, now: Timestamp) -> Result<RemoteCluster, Refusal> {
+    fn commit(
+        &mut self,
+        new: &NewCluster,
+        maker: usize,
+        with: Credentials,
+        now: Timestamp,
+    ) -> Result<RemoteCluster, Refusal> {
         if self.taken(new.name.as_str(), with.tenant(), None) {
             return Err(Refusal::Conflict);
         }
@@ -184,7 +197,8 @@ impl Api {
 
     /// Commits what is due.
     pub(crate) fn settle(&mut self, now: Timestamp) {
-        let (due, open): (Vec<_>, Vec<_>) = std::mem::take(&mut self.late).into_iter().partition(|late| late.due <= now);
+        let (due, open): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.late).into_iter().partition(|late| late.due <= now);
         self.late = open;
         for late in due {
             // A name that was taken meanwhile drops it: nobody hears of that.

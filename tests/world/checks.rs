@@ -71,7 +71,10 @@ impl World {
         };
         let left = self.api.rows.iter().find(|row| {
             let ours = row.maker == Some(pass.index) || Some(row.record.uuid) == owned;
-            ours && !row.gone && !row.accepted && row.record.delete_requested_at.is_none() && !elsewhere(row.record.uuid)
+            ours && !row.gone
+                && !row.accepted
+                && row.record.delete_requested_at.is_none()
+                && !elsewhere(row.record.uuid)
         });
         if let Some(row) = left {
             let what = format!("released because {:?}, but {} exists", plan.why, row.record.uuid);
@@ -159,7 +162,9 @@ impl World {
         let unusual = object.invalid || object.spec.management == Management::Observe;
         let rivals = self.objects.len() > 1;
         if plan.stance == Stance::Stalled {
-            let excused = unusual || !self.benign || (rivals && matches!(plan.why, Reason::NameConflict | Reason::CreateAmbiguous));
+            let excused = unusual
+                || !self.benign
+                || (rivals && matches!(plan.why, Reason::NameConflict | Reason::CreateAmbiguous));
             return (!excused).then(|| format!("needs a person without need: {:?}, {}", plan.why, plan.message));
         }
         if object.deleting {

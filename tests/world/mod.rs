@@ -3,6 +3,7 @@
 //! Owns what happens between passes. `pass` is the loop of the controller; `checks` knows the invariants.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, unreachable_pub)]
 
+mod act;
 mod api;
 mod bug;
 mod checks;

@@ -114,8 +114,10 @@ impl Object {
 
     /// Whether anything was written.
     pub(crate) fn tell(&mut self, report: &Report) -> bool {
-        let conditions =
-            report.conditions.iter().map(|c| (c.kind.as_str().to_owned(), c.status.as_str().to_owned(), c.reason.clone()));
+        let conditions = report
+            .conditions
+            .iter()
+            .map(|c| (c.kind.as_str().to_owned(), c.status.as_str().to_owned(), c.reason.clone()));
         let status = Before { facts: report.facts.clone(), conditions: conditions.collect() };
         let differs = status != self.status;
         if differs {
@@ -180,7 +182,9 @@ impl Object {
 
     /// The only trace of the open intent is in process memory.
     pub(crate) fn hangs_on_memory(&self, remembered: Option<&Intent>) -> bool {
-        remembered.is_some() && self.intent.as_ref() != remembered && self.status.facts.intent.as_ref() != remembered
+        remembered.is_some()
+            && self.intent.as_ref() != remembered
+            && self.status.facts.intent.as_ref() != remembered
             && self.uuid().is_none()
     }
 }

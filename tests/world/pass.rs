@@ -2,16 +2,14 @@
 //!
 //! Owns what a failed, lost or interrupted call leaves behind. Must not judge: that is `checks`.
 
-use jiff::SignedDuration;
 use runai_cluster_operator::domain::plan::{looked_in_vain, name_in_question, uuid_in_question};
 use runai_cluster_operator::domain::report::trouble as trouble_of;
 use runai_cluster_operator::domain::{
     Absence, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
-    Management, Marks, Memory, Named, NewCluster, Observed, Plan, Policy, Provenance, Reason, Recorded, RemoteCluster,
-    Sighting, SpecError, Stance, Step, Trouble, plan, report,
+    Management, Memory, Named, Observed, Plan, Policy, Provenance, Reason, Recorded, Sighting, SpecError, Stance, Step,
+    Trouble, plan, report,
 };
 
-use super::api::Refusal;
 use super::schedule::Fault;
 use super::{Bug, Note, Object, STALE, World, key};
 
@@ -35,17 +33,17 @@ pub(super) struct Pass {
     policy: Policy,
     claims: Claims,
     faults: std::vec::IntoIter<Fault>,
-    lagging: bool,
+    pub(super) lagging: bool,
 }
 
 /// How it goes on after a step.
-enum Next {
+pub(super) enum Next {
     Go,
     Stop,
     Die,
 }
 
-fn failure(reason: Reason) -> Trouble {
+pub(super) fn failure(reason: Reason) -> Trouble {
     Trouble { reason, message: "the call failed".to_owned(), stalled: false, retry_after: None }
 }
 
@@ -125,10 +123,21 @@ impl World {
         }
         let observed = Observed::nothing(Access { who: Ok(who), live: None, may_adopt: self.setup.may_adopt });
         let claims = std::mem::take(&mut self.claims);
-        let faults = faults.iter().copied().collect::<Vec<_>>().into_iter();
         let policy = self.policy();
         let mut pass = Pass {
-            index, view, desired, deletion, recorded, memory, observed, asked: None, read_failed: false, policy, claims, faults, lagging,
+            index,
+            view,
+            desired,
+            deletion,
+            recorded,
+            memory,
+            observed,
+            asked: None,
+            read_failed: false,
+            policy,
+            claims,
+            faults: faults.to_vec().into_iter(),
+            lagging,
         };
         pass.observed.stale = self.now.duration_since(self.polled) > STALE;
         pass.observed.remote_now = (!self.setup.habits.dateless).then(|| self.api.clock(self.now));
@@ -137,7 +146,7 @@ impl World {
         pass
     }
 
-    fn recorded(&self, view: &Object, memory: &Memory, index: usize) -> Recorded {
+    pub(super) fn recorded(&self, view: &Object, memory: &Memory, index: usize) -> Recorded {
         let facts = &view.status.facts;
         let mut status = facts.uuid.map(|uuid| Identity {
             uuid,
@@ -177,7 +186,7 @@ impl World {
         }
     }
 
-    fn identity(&self, uuid: ClusterUuid) -> Identity {
+    pub(super) fn identity(&self, uuid: ClusterUuid) -> Identity {
         let who = self.api.who();
         Identity {
             uuid,
@@ -189,7 +198,7 @@ impl World {
     }
 
     /// What the inventory knows of the questions of this pass: a step may have changed them.
-    fn look_again(&self, pass: &mut Pass) {
+    pub(super) fn look_again(&self, pass: &mut Pass) {
         let own = key(pass.index);
         let case = pass.case(&own, self);
         let (uuid, name) = (uuid_in_question(&case), name_in_question(&case).map(str::to_owned));
@@ -222,7 +231,7 @@ impl World {
         Sighting::Absent(Absence { listed_after, tenant })
     }
 
-    fn sight(&self, pass: &mut Pass, sighting: Sighting) {
+    pub(super) fn sight(&self, pass: &mut Pass, sighting: Sighting) {
         if matches!(sighting, Sighting::Present(_)) {
             pass.memory.seen_by = Some(self.api.who());
         }
@@ -313,185 +322,6 @@ impl World {
             }
         }
         Next::Go
-    }
-
-    /// A compare-and-swap write of the object.
-    fn write(&mut self, pass: &mut Pass, fault: Fault, change: impl FnOnce(&mut Pass, &mut Object)) -> Next {
-        let stored = self.objects[pass.index].clone();
-        let lost = stored.version != pass.view.version && !self.has(Bug::NoCompareAndSwap);
-        if lost || stored.gone || fault.fails_a_write() {
-            self.say("        not written");
-            return Next::Stop;
-        }
-        let mut written = stored;
-        if fault == Fault::LostAnswer {
-            // Written, but this process does not know: it keeps what it knew.
-            let (recorded, memory, observed) = (pass.recorded.clone(), pass.memory.clone(), pass.observed.clone());
-            change(pass, &mut written);
-            (pass.recorded, pass.memory, pass.observed) = (recorded, memory, observed);
-        } else {
-            change(pass, &mut written);
-        }
-        if written.version != self.objects[pass.index].version {
-            self.writes += 1;
-        }
-        pass.view = written.clone();
-        self.objects[pass.index] = written;
-        if fault == Fault::LostAnswer { Next::Stop } else { Next::Go }
-    }
-
-    fn mark(&mut self, pass: &mut Pass, marks: &Marks, fault: Fault) -> Next {
-        let index = pass.index;
-        if let Some(intent) = &marks.intent {
-            pass.memory.intent = Some(intent.clone());
-            pass.memory.unsent = Some(intent.attempt);
-            pass.memory.empty_look = None;
-        }
-        let next = self.write(pass, fault, |pass, stored| {
-            stored.mark(marks);
-            match &marks.intent {
-                Some(intent) => pass.observed.armed = Some(intent.attempt),
-                None => {
-                    pass.memory.settled = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
-                    pass.memory.intent = None;
-                    pass.memory.unsent = None;
-                    pass.memory.empty_look = None;
-                }
-            }
-            if marks.identity.is_some() {
-                pass.memory.learned = None;
-            }
-        });
-        if matches!(next, Next::Go) {
-            self.reread(pass);
-        }
-        self.hand_over(index);
-        if matches!(next, Next::Go) && marks.intent.is_some() && !pass.lagging {
-            self.reborn[index] = false;
-        }
-        next
-    }
-
-    /// Takes in what the object says now.
-    fn reread(&self, pass: &mut Pass) {
-        let asked_at = pass.recorded.delete_requested_at;
-        pass.recorded = self.recorded(&pass.view, &pass.memory, pass.index);
-        pass.recorded.delete_requested_at = pass.recorded.delete_requested_at.or(asked_at);
-        self.look_again(pass);
-    }
-
-    /// A registration that another object was told to adopt is that object's from then on.
-    fn hand_over(&mut self, index: usize) {
-        let Note::Signed(identity) = &self.objects[index].note else { return };
-        let adopted = identity.provenance == Provenance::Adopted && self.asked[index] && self.setup.may_adopt;
-        for row in &mut self.api.rows {
-            if adopted && row.record.uuid == identity.uuid && row.maker != Some(index) {
-                row.maker = None;
-            }
-        }
-    }
-
-    fn create(&mut self, pass: &mut Pass, new: &NewCluster, fault: Fault) -> Next {
-        let index = pass.index;
-        self.writes += 1;
-        pass.observed.armed = None;
-        if fault != Fault::Unsent {
-            pass.memory.unsent = None;
-        }
-        let result = match fault {
-            Fault::Unsent => {
-                pass.observed.trouble = Some(failure(Reason::ConnectionFailed));
-                return Next::Go;
-            }
-            Fault::LostRequest | Fault::Conflict => {
-                pass.observed.trouble = Some(failure(Reason::ConnectionFailed));
-                return Next::Go;
-            }
-            Fault::Refused => None,
-            Fault::Late(seconds) => {
-                self.api.post_late(new.clone(), index, self.now + SignedDuration::from_secs(i64::from(seconds)));
-                None
-            }
-            Fault::None | Fault::LostAnswer | Fault::RefusedAfter | Fault::CrashBefore | Fault::CrashAfter => {
-                Some(self.api.post(new, index, self.now))
-            }
-        };
-        self.check_single();
-        pass.observed.named = Named::NotLooked;
-        match (result, fault) {
-            (_, Fault::Refused | Fault::RefusedAfter) => pass.observed.refused = Some(failure(Reason::Rejected)),
-            (None, _) | (Some(_), Fault::LostAnswer | Fault::CrashAfter) => {}
-            (Some(Err(_)), _) => pass.observed.refused = Some(failure(Reason::NameHeld)),
-            (Some(Ok(record)), _) => {
-                let known = Identity { tenant: Some(record.tenant), ..self.identity(record.uuid) };
-                pass.memory.learned = Some(known);
-                self.reread(pass);
-                self.changed(pass, record);
-            }
-        }
-        Next::Go
-    }
-
-    /// A reply that is a record goes into the snapshot at once.
-    fn changed(&mut self, pass: &mut Pass, record: RemoteCluster) {
-        if let Some(records) = &mut self.inventory {
-            records.retain(|known| known.uuid != record.uuid);
-            records.push(record.clone());
-        }
-        self.sight(pass, Sighting::Present(record));
-    }
-
-    fn rename(&mut self, pass: &mut Pass, uuid: ClusterUuid, name: &str, fault: Fault) -> Next {
-        self.writes += 1;
-        self.check_own(pass, uuid, "PUT");
-        if fault.fails_a_write() {
-            pass.observed.trouble = Some(failure(Reason::ConnectionFailed));
-            return Next::Go;
-        }
-        match (self.api.put(uuid, name), fault) {
-            (_, Fault::LostAnswer) => pass.observed.trouble = Some(failure(Reason::ConnectionFailed)),
-            (Ok(record), _) => {
-                pass.memory.renamed(pass.view.generation, self.now);
-                if !pass.lagging {
-                    self.renames.push((pass.index, pass.view.generation, self.now));
-                    self.check_fight(pass);
-                }
-                self.changed(pass, record);
-            }
-            (Err(Refusal::Conflict), _) => pass.observed.trouble = Some(failure(Reason::NameHeld)),
-            (Err(Refusal::NotFound), _) => pass.observed.uuid = Sighting::NotListed,
-        }
-        Next::Go
-    }
-
-    fn delete(&mut self, pass: &mut Pass, uuid: ClusterUuid, force: bool, fault: Fault) -> Next {
-        self.writes += 1;
-        self.check_own(pass, uuid, "DELETE");
-        pass.observed.delete_sent = true;
-        if fault.fails_a_write() {
-            pass.observed.trouble = Some(failure(Reason::ConnectionFailed));
-            return Next::Go;
-        }
-        match (self.api.delete(uuid, force, self.now), fault) {
-            (_, Fault::LostAnswer) => pass.observed.trouble = Some(failure(Reason::ConnectionFailed)),
-            (Ok(at_once), _) => {
-                let who = self.api.who();
-                pass.memory.delete_accepted = Some((who.origin, who.credential));
-                pass.recorded.delete_requested_at.get_or_insert(self.now);
-                pass.observed.uuid = match self.api.get(uuid) {
-                    Some(record) if !at_once => Sighting::Present(record),
-                    Some(_) | None => Sighting::NotListed,
-                };
-            }
-            (Err(_), _) => pass.observed.uuid = Sighting::NotListed,
-        }
-        Next::Go
-    }
-
-    fn release(&mut self, pass: &mut Pass, plan: &Plan, fault: Fault) -> Next {
-        self.check_release(pass, plan);
-        let next = self.write(pass, fault, |_, stored| stored.release());
-        if matches!(next, Next::Go) && fault == Fault::CrashAfter { Next::Die } else { Next::Stop }
     }
 
     fn rest(&mut self, pass: &mut Pass, plan: &Plan, fault: Fault) -> Next {

@@ -1,7 +1,7 @@
 //! What may happen, and random sequences of it.
 
-use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use proptest::collection::vec;
+use proptest::prelude::{Just, Strategy, any, prop_oneof};
 use runai_cluster_operator::domain::{AdoptionPolicy, ClusterName, DeletionPolicy, RecreatePolicy};
 
 use super::{Credentials, Habits};
@@ -50,14 +50,21 @@ impl Fault {
     pub(super) const fn fails_a_read(self) -> bool {
         match self {
             Self::None | Self::Conflict | Self::CrashBefore | Self::CrashAfter => false,
-            Self::LostRequest | Self::LostAnswer | Self::Late(_) | Self::Unsent | Self::Refused | Self::RefusedAfter => true,
+            Self::LostRequest
+            | Self::LostAnswer
+            | Self::Late(_)
+            | Self::Unsent
+            | Self::Refused
+            | Self::RefusedAfter => true,
         }
     }
 
     pub(super) const fn fails_a_write(self) -> bool {
         match self {
             Self::None | Self::LostAnswer | Self::CrashBefore | Self::CrashAfter => false,
-            Self::LostRequest | Self::Late(_) | Self::Unsent | Self::Refused | Self::RefusedAfter | Self::Conflict => true,
+            Self::LostRequest | Self::Late(_) | Self::Unsent | Self::Refused | Self::RefusedAfter | Self::Conflict => {
+                true
+            }
         }
     }
 }

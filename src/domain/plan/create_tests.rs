@@ -8,8 +8,8 @@ use crate::domain::plan::{Again, NewCluster, Stance, Step, looked_in_vain};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Intent};
 use crate::domain::scene_tests::{
-    Change, ATTEMPT, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, identity, intent, record, secs,
-    snapshot, status_of, trouble, who,
+    ATTEMPT, Change, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, identity, intent, record,
+    secs, snapshot, status_of, trouble, who,
 };
 
 /// The record that our POST makes: one second after the intent.
@@ -62,7 +62,8 @@ fn the_intent_notes_what_is_unknown_as_unknown_and_what_had_the_name_before() {
 fn the_post_follows_only_the_intent_of_this_pass() {
     let scene = armed().but(|s| s.spec().version = Some(AgentVersion::parse("2.24").unwrap()));
     let desired = scene.desired.as_ref().unwrap();
-    let new = NewCluster { name: desired.name.clone(), domain: desired.domain.clone(), version: desired.version.clone() };
+    let new =
+        NewCluster { name: desired.name.clone(), domain: desired.domain.clone(), version: desired.version.clone() };
     let step = Step::Create(new);
     scene.steps(&step);
     for change in [
@@ -321,10 +322,8 @@ fn a_refusal_is_believed_after_a_look() {
 
 #[test]
 fn doubt_at_another_server_or_tenant_is_not_resolved_here() {
-    let rows: [fn(&mut Intent); 2] = [
-        |intent| intent.origin = Origin::new("https://old.example.com"),
-        |intent| intent.tenant = Some(TenantId(2)),
-    ];
+    let rows: [fn(&mut Intent); 2] =
+        [|intent| intent.origin = Origin::new("https://old.example.com"), |intent| intent.tenant = Some(TenantId(2))];
     for change in rows {
         for dying in [false, true] {
             let scene = looked_twice(2).but(|s| {

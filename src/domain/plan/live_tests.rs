@@ -10,8 +10,8 @@ use crate::domain::plan::{Again, Look, Marks, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::scene_tests::{
-    Change, NONCE, OTHER, OURS, Scene, THIRD, at, deleted, deleting, fresh, identity, intent, key, proven, record, secs,
-    snapshot, status_of, trouble, who,
+    Change, NONCE, OTHER, OURS, Scene, THIRD, at, deleted, deleting, fresh, identity, intent, key, proven, record,
+    secs, snapshot, status_of, trouble, who,
 };
 
 fn created() -> Scene {
@@ -45,8 +45,12 @@ fn an_invalid_spec_writes_nothing_and_names_the_field() {
 #[test]
 fn without_access_nothing_is_done() {
     for scene in [Scene::new, created, || Scene::doubtful(&[])] {
-        scene().but(|s| s.observed.access.who = Err(trouble(Reason::ConnectionInvalid))).holds(Reason::ConnectionInvalid);
-        scene().but(|s| s.observed.access.live = Some(trouble(Reason::NamespaceNotAllowed))).holds(Reason::NamespaceNotAllowed);
+        scene()
+            .but(|s| s.observed.access.who = Err(trouble(Reason::ConnectionInvalid)))
+            .holds(Reason::ConnectionInvalid);
+        scene()
+            .but(|s| s.observed.access.live = Some(trouble(Reason::NamespaceNotAllowed)))
+            .holds(Reason::NamespaceNotAllowed);
         let lasting = Trouble { stalled: true, ..trouble(Reason::ControlPlaneMissing) };
         scene().but(|s| s.observed.access.who = Err(lasting)).stalls(Reason::ControlPlaneMissing, &[]);
     }
@@ -73,7 +77,7 @@ fn the_first_list_is_waited_for_in_silence_unless_it_fails() {
     let failing = |scene: Scene| early(scene).but(|s| s.observed.inventory = Some(trouble(Reason::ConnectionFailed)));
     failing(Scene::new()).holds(Reason::ConnectionFailed);
     failing(created()).rests(Reason::InventoryStale, Stance::Quiet);
-    failing(created()).but(|s| s.observed.stale = true).holds(Reason::ConnectionFailed);
+    failing(created()).but(|s| s.observed.stale = true).rests(Reason::ConnectionFailed, Stance::Unsure);
 }
 
 // ---- settled ----
@@ -236,7 +240,10 @@ fn observe_writes_nothing_at_all() {
     });
     by_uuid.rests(Reason::Observed, Stance::InSync);
     Scene::new().but(observe).stalls(Reason::AdoptionTargetMissing, &["east"]);
-    Scene::new().but(observe).but(|s| s.observed.access.may_adopt = false).stalls(Reason::AdoptionNotAllowed, &["team-a"]);
+    Scene::new()
+        .but(observe)
+        .but(|s| s.observed.access.may_adopt = false)
+        .stalls(Reason::AdoptionNotAllowed, &["team-a"]);
     let lost = created().but(observe).but(|s| {
         s.spec().recreate = RecreatePolicy::IfMissing;
         s.observed.uuid = proven();
@@ -272,7 +279,9 @@ fn adoption_by_uuid() {
 #[test]
 fn adoption_needs_permission_and_an_unclaimed_registration() {
     let seen = || adopting(Some(record(OTHER, "east")));
-    seen().but(|s| s.observed.access.may_adopt = false).stalls(Reason::AdoptionNotAllowed, &["team-a", "adoptionNamespaces"]);
+    seen()
+        .but(|s| s.observed.access.may_adopt = false)
+        .stalls(Reason::AdoptionNotAllowed, &["team-a", "adoptionNamespaces"]);
     seen().but(|s| s.elder_owns(OTHER)).stalls(Reason::AlreadyClaimed, &["team-a/elder"]);
     let observing = seen().but(|s| s.elder_owns(OTHER)).but(|s| s.spec().management = Management::Observe);
     observing.stalls(Reason::AlreadyClaimed, &[]);

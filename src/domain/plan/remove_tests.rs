@@ -10,7 +10,7 @@ use crate::domain::plan::{Again, Look, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::scene_tests::{
-    OTHER, OURS, Scene, at, deleted, deleting, identity, proven, record, secs, status_of, trouble, who,
+    Change, OTHER, OURS, Scene, at, deleted, deleting, identity, proven, record, secs, status_of, trouble, who,
 };
 
 /// Our DELETE was accepted at 50 s and the record shows it; the clock is at `second`.

@@ -1,0 +1,1 @@
+//! Stored objects that do not fit the schema: they harm nobody else and can be deleted.

@@ -1,0 +1,1 @@
+//! No secret, token or remote error body comes to light anywhere.

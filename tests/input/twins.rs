@@ -1,0 +1,1 @@
+//! Two objects that want the same registration.
