@@ -5,7 +5,6 @@ SHELL := /bin/sh
 
 OPERATOR := runai-cluster-operator
 CHART := charts/$(OPERATOR)
-CRDS := crds/runai-operator.io.yaml
 
 .PHONY: help demo up run test e2e lint fmt crds chart kube ci
 
@@ -34,19 +33,18 @@ e2e: build kube ## only the tests with a real API server
 lint: ## format, clippy, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
-	@if cargo deny --version >/dev/null 2>&1; then cargo deny check; \
+	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are skipped"; fi
 
 fmt: ## format all code
 	cargo fmt --all
 
-crds: ## write the CRDs from the code
-	cargo run --quiet --package $(OPERATOR) -- crds > target/crds.yaml
-	cp target/crds.yaml $(CRDS)
+crds: ## write the CRDs from the code, into crds/ and the chart
+	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
 
 chart: kube ## lint and render the chart
 	target/kube/bin/helm lint --strict $(CHART)
-	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator
+	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator --kube-version 1.36.0
 
 kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
 	cargo run --package testbed -- kube

@@ -134,8 +134,9 @@ impl ClusterDomain {
             Some((name, port)) => (name, Some(port)),
             None => (host, None),
         };
-        let port_ok = port.is_none_or(|p| p.parse::<u16>().is_ok_and(|p| p > 0));
-        let labels_ok = name.trim_end_matches('.').split('.').all(|label| {
+        let digits = |p: &str| p.bytes().all(|b| b.is_ascii_digit());
+        let port_ok = port.is_none_or(|p| digits(p) && p.parse::<u16>().is_ok_and(|p| p > 0));
+        let labels_ok = name.strip_suffix('.').unwrap_or(name).split('.').all(|label| {
             !label.is_empty()
                 && label.len() <= 63
                 && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
