@@ -31,7 +31,7 @@ pub enum Lenient<T> {
 /// A value of the wrong shape, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Undecodable {
-    /// What does not fit.
+    /// What does not fit, with the path of the field.
     pub error: String,
     /// The value as it came.
     pub raw: Value,
@@ -51,8 +51,9 @@ impl<T: DeserializeOwned> Lenient<T> {
     /// Reads a value of any shape.
     #[must_use]
     pub fn from_value(raw: Value) -> Self {
-        match T::deserialize(&raw) {
+        match serde_path_to_error::deserialize(&raw) {
             Ok(value) => Self::Ok(value),
+            // At the root there is no path to name: the error shows as it is.
             Err(error) => Self::Err(Box::new(Undecodable { error: error.to_string(), raw })),
         }
     }
@@ -240,6 +241,19 @@ mod tests {
             assert!(object.spec().unwrap_err().to_string().contains("spec cannot be read"), "{spec}");
             assert_eq!(object.spec.to_value(), spec);
             assert_eq!(object.status().unwrap().state.as_deref(), Some("Connected"));
+        }
+    }
+
+    #[test]
+    fn the_field_that_does_not_fit_is_named() {
+        let table = [
+            (json!({ "name": 7 }), "spec cannot be read: name: invalid type: integer `7`, expected a string"),
+            (json!({ "deletion": { "policy": "Keep" } }), "spec cannot be read: deletion.policy: unknown variant `Keep`"),
+            (json!("text"), "spec cannot be read: invalid type: string"),
+        ];
+        for (spec, begin) in table {
+            let said = watched(spec, json!({})).spec().unwrap_err().to_string();
+            assert!(said.starts_with(begin), "{said}");
         }
     }
 

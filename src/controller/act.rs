@@ -66,6 +66,7 @@ impl Pass<'_> {
         match &marks.intent {
             Some(intent) => self.observed.armed = Some(intent.attempt),
             None => {
+                self.memory.settled = self.recorded.intent.as_ref().map(|intent| intent.attempt);
                 self.memory.intent = None;
                 self.memory.unsent = None;
                 self.memory.empty_look = None;
@@ -123,6 +124,7 @@ impl Pass<'_> {
             Err(flow) => return flow,
         }
         info!(object = %self.key, why = plan.why.as_str(), "{}; finalizer removed", plan.message);
+        self.ctx.released(&self.key);
         if let Some(note) = report::farewell(plan, &status::before(&self.object)) {
             self.ctx.events.publish(self.reference(), note, "Delete");
         }
@@ -198,7 +200,9 @@ impl Pass<'_> {
             return Flow::End(Action::requeue(schedule::FIRST_DELAY));
         };
         let leadership = self.ctx.leadership.clone();
-        let permit = permit.only_if(move || leadership.is_leader() && started.elapsed() < SEND_WINDOW);
+        let inventory = connection.inventory.clone();
+        let permit = permit
+            .only_if(move || leadership.is_leader() && !inventory.is_stopped() && started.elapsed() < SEND_WINDOW);
         let NewCluster { name, domain, version } = new.clone();
         let body = runai::NewCluster { name, domain, version };
         self.memory.unsent = None;
@@ -326,10 +330,11 @@ impl Pass<'_> {
         }
     }
 
-    /// A permit that is void without the lease.
+    /// A permit that is void without the lease, and once the connection has been replaced: whoever replaced it may have
+    /// done so to stop just this.
     async fn fenced(&self, connection: &Connection, operation: Operation) -> Result<runai::Permit, ApiError> {
-        let leadership = self.ctx.leadership.clone();
-        Ok(connection.client.permit(operation).await?.only_if(move || leadership.is_leader()))
+        let (leadership, inventory) = (self.ctx.leadership.clone(), connection.inventory.clone());
+        Ok(connection.client.permit(operation).await?.only_if(move || leadership.is_leader() && !inventory.is_stopped()))
     }
 
     fn tell_throttled(&self) {

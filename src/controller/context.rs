@@ -2,7 +2,7 @@
 //!
 //! Owns who is woken when something changes. Must not know what a pass does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
@@ -62,6 +62,8 @@ struct Entry {
     newest: Option<Arc<Watched>>,
     /// No pass before this moment, unless the object differs from this.
     hold: Option<(Instant, u64)>,
+    /// Our finalizer is off: nothing is left to do, whatever the store still shows.
+    released: bool,
     /// Woken since the pass began: whatever it found, the next one must not wait.
     woken: bool,
     /// What an object that is not in step waits for.
@@ -73,6 +75,8 @@ struct Entry {
 pub(crate) enum Start {
     /// Not now: come back after this long.
     Held(Duration),
+    /// Not any more: the object is gone or let go.
+    Over,
     /// The newest object known, and the memory of it.
     Go(Arc<Watched>, Memory),
 }
@@ -129,21 +133,26 @@ impl Context {
                 }
                 self.enqueue(&key);
             }
-            Change::Deleted(object) => self.forget(&notes::key_of(&object)),
+            Change::Deleted(object) => self.forget(&object),
             Change::Resynced => {}
         }
     }
 
-    fn forget(&self, key: &ObjectKey) {
-        lock(&self.entries).remove(key);
-        lock(&self.claims).set(key, None);
-        self.metrics.object(&key.namespace, &key.name, None);
-        // What this object held may be free now.
-        let waiting: Vec<_> = {
-            let entries = lock(&self.entries);
-            entries.iter().filter(|(_, entry)| entry.waits_for.is_some()).map(|(key, _)| key.clone()).collect()
+    /// An object is gone: what it held may be free now, and others may wait for it.
+    fn forget(&self, object: &Watched) {
+        let key = notes::key_of(object);
+        lock(&self.entries).remove(&key);
+        let claim = {
+            let mut claims = lock(&self.claims);
+            let claim = claims.get(&key).cloned().unwrap_or_default();
+            claims.set(&key, None);
+            claim
         };
-        for key in waiting {
+        self.metrics.object(&key.namespace, &key.name, None);
+        let registered = object.status().and_then(|status| status.name.as_deref());
+        let intended = claim.name.as_ref().map(|claim| claim.name.as_str());
+        let names = registered.into_iter().chain(intended).collect();
+        for key in self.waiting_for(&claim.uuid.into_iter().collect(), &names) {
             self.wake(&key);
         }
     }
@@ -210,7 +219,9 @@ impl Context {
                 }
             }
         }
-        keys.extend(self.waiting_for(changed));
+        let names = changed.iter().flat_map(|change| [&change.names.0, &change.names.1]).flatten();
+        let uuids = changed.iter().map(|change| change.uuid).collect();
+        keys.extend(self.waiting_for(&uuids, &names.map(String::as_str).collect()));
         keys.sort();
         keys.dedup();
         for key in &keys {
@@ -218,15 +229,13 @@ impl Context {
         }
     }
 
-    fn waiting_for(&self, changed: &[Changed]) -> Vec<ObjectKey> {
+    fn waiting_for(&self, uuids: &HashSet<ClusterUuid>, names: &HashSet<&str>) -> Vec<ObjectKey> {
         let entries = lock(&self.entries);
         let waiting = entries.iter().filter_map(|(key, entry)| Some((key, entry.waits_for.as_ref()?)));
         waiting
             .filter(|(_, (uuid, name))| {
-                changed.iter().any(|change| {
-                    let names = [&change.names.0, &change.names.1];
-                    *uuid == Some(change.uuid) || (name.is_some() && names.contains(&name))
-                })
+                uuid.is_some_and(|uuid| uuids.contains(&uuid))
+                    || name.as_deref().is_some_and(|name| names.contains(name))
             })
             .map(|(key, _)| key.clone())
             .collect()
@@ -240,10 +249,14 @@ impl Context {
 
     // ---- passes ----
 
-    /// Begins a pass over `object` as the store has it.
-    pub(crate) fn begin(&self, key: &ObjectKey, object: Arc<Watched>) -> Start {
+    /// Begins a pass over the newest version that is known: what the queue handed over may be older by now.
+    pub(crate) fn begin(&self, key: &ObjectKey) -> Start {
         let mut entries = lock(&self.entries);
-        let entry = entries.entry(key.clone()).or_default();
+        let stored = self.lane(key).and_then(|lane| lane.store.get(&reference(key)));
+        let (Some(object), Some(entry)) = (stored, entries.get_mut(key)) else { return Start::Over };
+        if entry.released {
+            return Start::Over;
+        }
         let object = match entry.newest.take() {
             Some(newest) if !is_newer(&object, &newest) => {
                 entry.newest = Some(Arc::clone(&newest));
@@ -271,6 +284,13 @@ impl Context {
             if ahead && entry.newest.as_ref().is_none_or(|newest| is_newer(object, newest)) {
                 entry.newest = Some(Arc::clone(object));
             }
+        }
+    }
+
+    /// Ends the last pass: the finalizer is off.
+    pub(crate) fn released(&self, key: &ObjectKey) {
+        if let Some(entry) = lock(&self.entries).get_mut(key) {
+            entry.released = true;
         }
     }
 

@@ -66,6 +66,8 @@ pub(crate) struct ControlPlanes {
 pub(super) struct Seen {
     /// Which inventory the forwarding task belongs to.
     pub(super) stale: bool,
+    /// Which version of the spec was loaded: the echo of a status write needs no loading.
+    loaded: Option<(Option<String>, Option<i64>)>,
     /// Loading failed in a way that may pass by itself.
     retry: bool,
     /// Since when refused credentials or missing permissions last.
@@ -104,7 +106,13 @@ impl ControlPlanes {
 
     async fn handle(&mut self, event: Event) {
         match event {
-            Event::Object(name) => self.load(&name).await,
+            Event::Object(name) => {
+                let version = self.store.get(&ObjectRef::new(&name)).map(|object| version(&object));
+                let loaded = self.seen.get(&name).and_then(|seen| seen.loaded.clone());
+                if version.is_none() || version != loaded {
+                    self.load(&name).await;
+                }
+            }
             Event::Secret(secret) => self.load_where(|spec| names_secret(spec, &secret)).await,
             Event::ConfigMap(map) => self.load_where(|spec| names_config_map(spec, &map)).await,
             Event::Inventory(name, change) => self.inventory_changed(&name, change).await,
@@ -154,7 +162,9 @@ impl ControlPlanes {
             old.inventory.stop();
         }
         self.ctx.planes.set(name, Some(plane));
-        self.seen.entry(name.to_owned()).or_default().retry = retry;
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        seen.retry = retry;
+        seen.loaded = Some(version(&object));
         if self.ctx.planes.need_labels() {
             self.watch_labels().await;
         }
@@ -364,6 +374,11 @@ impl ControlPlanes {
     fn show_metrics(&self, name: &str) {
         self.ctx.metrics.control_plane(name, Some(plane_status::metrics(&self.ctx, name)));
     }
+}
+
+/// Which object, and which version of its spec.
+fn version(object: &WatchedControlPlane) -> (Option<String>, Option<i64>) {
+    (object.uid(), object.metadata.generation)
 }
 
 /// A control plane that cannot be connected.

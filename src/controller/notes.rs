@@ -47,8 +47,9 @@ pub(crate) fn read(object: &Watched, signer: &Signer, memory: &Memory) -> Record
     let pending = annotation(object, CREATE_PENDING);
     let noted = pending.and_then(|text| read_intent(text, object, &key, signer));
     let identified = status.identity.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
-    // Status keeps an intent for the case that the annotation is lost; once there is an identity it is history.
-    let from_status = status.intent.filter(|_| !identified);
+    // Status keeps an intent for the case that the annotation is lost; once there is an identity, or its fate is known,
+    // it is history.
+    let from_status = status.intent.filter(|intent| !identified && memory.settled != Some(intent.attempt));
     Recorded {
         status: status.identity,
         annotated,

@@ -16,7 +16,8 @@ use crate::domain::{
     Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy,
     Reason, Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
 };
-use crate::runai::Permit;
+use crate::inventory::Snapshot;
+use crate::runai::{ApiError, ErrorKind, Operation, Permit};
 use crate::telemetry::metrics::ReconcileResult;
 
 use super::clock::Boottime;
@@ -65,11 +66,11 @@ pub(super) enum Flow {
 }
 
 /// Runs one pass.
-pub(crate) async fn reconcile(object: Arc<Watched>, ctx: &Context) -> Action {
+pub(crate) async fn reconcile(key: ObjectKey, ctx: &Context) -> Action {
     let started = Instant::now();
-    let key = notes::key_of(&object);
-    let (object, memory) = match ctx.begin(&key, object) {
+    let (object, memory) = match ctx.begin(&key) {
         Start::Held(left) => return Action::requeue(left),
+        Start::Over => return Action::await_change(),
         Start::Go(object, memory) => (object, memory),
     };
     let mut pass = Pass::new(ctx, key, object, memory);
@@ -250,7 +251,11 @@ impl<'c> Pass<'c> {
                 }
             }
         }
-        match connection.inventory.fresh(Instant::now()).await {
+        let looked = match connection.inventory.fresh(Instant::now()).await {
+            Ok(snapshot) => self.disbelieve_empty(connection, &snapshot).await.map(|()| snapshot),
+            Err(error) => Err(error),
+        };
+        match looked {
             Ok(snapshot) => {
                 self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
                 self.observed.access.who = Ok(connection.who());
@@ -260,6 +265,26 @@ impl<'c> Pass<'c> {
                 }
             }
             Err(error) => self.observed.trouble = Some(trouble(&error)),
+        }
+    }
+
+    /// An empty list means that every name is free, and the price of a wrong one is a second registration. So one that
+    /// this control plane showed to another object is read by id: an empty list does not go with a live record.
+    async fn disbelieve_empty(&self, connection: &Connection, snapshot: &Snapshot) -> Result<(), ApiError> {
+        if !snapshot.listed_nothing() {
+            return Ok(());
+        }
+        let objects = self.ctx.objects(Some(control_plane_of(&self.object)));
+        let mut live = objects.iter().filter(|object| !object.is_deleted());
+        let Some(known) = live.find_map(|object| object.status().and_then(|status| status.uuid)) else {
+            return Ok(());
+        };
+        match connection.client.get(known).await? {
+            Some(record) if !record.is_deleting() && record.deleted_at.is_none() => {
+                let what = format!("an empty list, although registration {known} exists");
+                Err(connection.client.error(Operation::ListClusters, ErrorKind::Undecodable { code: 200, what }))
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -280,7 +305,7 @@ impl<'c> Pass<'c> {
             stalled: false,
             retry_after: None,
         })?;
-        let permit = connection.client.permit(crate::runai::Operation::CreateCluster).await;
+        let permit = connection.client.permit(Operation::CreateCluster).await;
         let permit = permit.map_err(|error| trouble(&error))?;
         Ok(Turn { permit: Some(permit), intent_started: None, _slot: slot })
     }

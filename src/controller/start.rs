@@ -32,6 +32,7 @@ use super::calls::{CallError, call};
 use super::context::{Context, Lane};
 use super::control_plane::{ControlPlanes, Event};
 use super::lease::{Election, LEASE_NAME, Leadership, Timing, identity};
+use super::notes::key_of;
 use super::pass::reconcile;
 use super::planes::Planes;
 use super::settings::{Settings, SettingsError};
@@ -352,10 +353,11 @@ async fn run_passes(
 /// A task of its own for each pass: they run on all threads, and a panic ends one pass, not the operator.
 fn pass(object: Arc<Watched>, ctx: Arc<Context>) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Infallible>> + Send>> {
     Box::pin(async move {
-        let name = object.name_any();
-        let task = tokio::spawn(async move { reconcile(object, &ctx).await });
+        let key = key_of(&object);
+        let name = key.to_string();
+        let task = tokio::spawn(async move { reconcile(key, &ctx).await });
         Ok(task.await.unwrap_or_else(|_| {
-            error!(object = %name, "a pass panicked; please report this with the log");
+            error!(object = name, "a pass panicked; please report this with the log");
             Action::requeue(schedule::LONGEST_DELAY)
         }))
     })

@@ -123,6 +123,6 @@ pub enum SpecError {
         problem: String,
     },
     /// The spec does not have the shape of this version's schema.
-    #[error("spec cannot be read: {0}; compare the object with `kubectl explain runaicluster.spec`")]
+    #[error("spec cannot be read: {0}; correct it, `kubectl explain` shows what the spec of this kind may hold")]
     Undecodable(String),
 }

@@ -177,10 +177,12 @@ pub fn uuid_in_question(case: &Case<'_>) -> Option<ClusterUuid> {
     }
 }
 
-/// The name that a pass over this object has to know about: an open attempt's, else the desired one.
+/// The name that a pass over this object has to know about: an open attempt's, else the desired one. An attempt whose
+/// registration is known is not open any more, even where its intent is still noted.
 #[must_use]
 pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
-    match (&case.recorded.intent, case.desired) {
+    let owns = matches!(standing(case), Standing::Owns(_));
+    match (case.recorded.intent.as_ref().filter(|_| !owns), case.desired) {
         (Some(intent), _) => Some(&intent.name),
         (None, Ok(desired)) => Some(desired.name.as_str()),
         (None, Err(_)) => None,

@@ -106,6 +106,8 @@ fn the_questions_of_a_pass() {
     assert_eq!(uuid_in_question(&owner.case()), Some(OURS));
     let pending = Scene::doubtful(&[]).but(|s| s.rename_spec("west"));
     assert_eq!(name_in_question(&pending.case()), Some("east"));
+    let answered = pending.but(|s| s.memory.learned = Some(identity(OURS, Provenance::Created)));
+    assert_eq!(name_in_question(&answered.case()), Some("west"), "the attempt is not open any more");
     let invalid = Scene::new().but(|s| s.desired = Err(SpecError::Undecodable("x".to_owned())));
     assert_eq!((uuid_in_question(&invalid.case()), name_in_question(&invalid.case())), (None, None));
 }

@@ -58,6 +58,12 @@ impl Inventory {
         self.stop.send_replace(true);
     }
 
+    /// Whether the polling was ended: the connection was replaced, or its control plane is gone.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// The client behind it.
     #[must_use]
     pub fn client(&self) -> &RunaiClient {

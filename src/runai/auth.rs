@@ -40,6 +40,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 pub(crate) struct Token {
     /// `Bearer ...`, marked sensitive.
     pub(crate) bearer: HeaderValue,
+    /// When it was asked for.
+    requested: Instant,
     renew_at: Instant,
     expires_at: Instant,
     tenant: Option<TenantId>,
@@ -104,9 +106,14 @@ impl TokenKeeper {
         fetched
     }
 
-    /// A new token, whatever the old one is good for.
+    /// A token that was asked for after this call began, whatever the old one is good for. Callers at the same time
+    /// share one.
     pub(crate) async fn renew(&self, transport: &Transport) -> Result<Arc<Token>, ErrorKind> {
+        let asked = Instant::now();
         let mut attempts = self.attempts.lock().await;
+        if let Some(token) = self.usable(|token| token.renew_at).filter(|token| token.requested >= asked) {
+            return Ok(token);
+        }
         self.fetch(transport, &mut attempts).await
     }
 
@@ -149,11 +156,12 @@ impl TokenKeeper {
         if let Some(error) = attempts.still_pausing(Instant::now()) {
             return Err(error);
         }
+        let requested = Instant::now();
         let fetched = self.request(transport).await;
         self.observer.token_refresh(fetched.is_ok());
         match fetched {
             Ok(token) => {
-                let token = Arc::new(token);
+                let token = Arc::new(Token { requested, ..token });
                 let worked = self.keep(token.clone()).is_none_or(|old| old.accepted.load(Ordering::Relaxed));
                 if worked {
                     *attempts = Attempts::default();
@@ -277,6 +285,7 @@ fn parse(body: &[u8], date: Option<Timestamp>) -> Result<Token, String> {
     let life = life(reply.expires_in.as_ref(), &claims, date);
     Ok(Token {
         bearer,
+        requested: now,
         renew_at: now + life - MARGIN.min(life / 10),
         expires_at: now + life,
         tenant: claims.tenant,

@@ -14,7 +14,7 @@ const OBJECTS: usize = 40;
 async fn leads(operator: &OperatorProcess) -> Result<(), String> {
     let text = operator.metrics().await.map_err(|error| error.to_string())?;
     let line = text.lines().find(|line| line.starts_with("runai_operator_leader")).unwrap_or_default();
-    if line.ends_with(" 1") { Ok(()) } else { Err(format!("metric: {line:?}")) }
+    if line.ends_with(" 1.0") { Ok(()) } else { Err(format!("metric: {line:?}")) }
 }
 
 async fn until_leads(operator: &OperatorProcess, limit: Duration) {
@@ -38,7 +38,7 @@ async fn standby(world: &World) -> OperatorProcess {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_killed_or_leaving_leader_is_followed_by_the_standby_without_duplicates() {
-    let setup = Setup::default().args(&SHORT_DOUBT).simulator(|config| {
+    let setup = Setup::default().args(&SHORT_DOUBT).args(&["--leader-elect"]).simulator(|config| {
         config.names.unique = UniqueNames::Off;
         (config.latency_ms, config.latency_jitter_ms) = (300, 400);
     });

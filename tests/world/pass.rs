@@ -32,7 +32,7 @@ pub(super) struct Pass {
     pub(super) read_failed: bool,
     policy: Policy,
     claims: Claims,
-    faults: std::vec::IntoIter<Fault>,
+    faults: std::collections::VecDeque<Fault>,
     pub(super) lagging: bool,
 }
 
@@ -66,7 +66,7 @@ impl Pass {
     }
 
     fn fault(&mut self) -> Fault {
-        self.faults.next().unwrap_or(Fault::None)
+        self.faults.pop_front().unwrap_or(Fault::None)
     }
 }
 
@@ -136,7 +136,7 @@ impl World {
             read_failed: false,
             policy,
             claims,
-            faults: faults.to_vec().into_iter(),
+            faults: faults.iter().copied().collect(),
             lagging,
         };
         pass.observed.stale = self.now.duration_since(self.polled) > STALE;
@@ -162,7 +162,9 @@ impl World {
             Note::Forged(uuid) => Annotated::Misfit(Some(*uuid)),
         };
         let identified = status.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
-        let told = facts.intent.clone().filter(|intent| !identified && memory.settled != Some(intent.attempt));
+        let told = facts.intent.clone().filter(|intent| {
+            !identified && (memory.settled != Some(intent.attempt) || self.has(Bug::ForgetWhatIsSettled))
+        });
         let noted = view.intent.clone().or_else(|| memory.intent.clone()).or(told);
         let mut intent = noted.filter(|_| !(self.has(Bug::ForgetTheIntent) && self.reborn[index]));
         if self.has(Bug::ForgetTheTenant) {

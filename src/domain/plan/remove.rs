@@ -118,9 +118,14 @@ fn present(case: &Case<'_>, identity: &Identity, record: &RemoteCluster, who: &W
     if force_due && !case.observed.delete_sent {
         return ask(case, uuid, true);
     }
-    overdue(case, Some(record), None).unwrap_or_else(|| {
-        let message = format!("the control plane is deleting registration {uuid}");
-        rest(Reason::DeletionRequested, Stance::Progress, next_look(case, waited), message)
+    // What is known may be old: then the object says what keeps the deletion from being followed.
+    let blocker = case.observed.inventory.as_ref().filter(|_| case.observed.stale);
+    overdue(case, Some(record), blocker.map(|trouble| trouble.message.as_str())).unwrap_or_else(|| match blocker {
+        Some(trouble) => hold(case, trouble),
+        None => {
+            let message = format!("the control plane is deleting registration {uuid}");
+            rest(Reason::DeletionRequested, Stance::Progress, next_look(case, waited), message)
+        }
     })
 }
 

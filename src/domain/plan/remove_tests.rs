@@ -249,6 +249,20 @@ fn a_failing_control_plane_is_named_and_nothing_goes() {
 }
 
 #[test]
+fn a_deletion_that_cannot_be_followed_says_why_once_what_is_known_is_old() {
+    let failing = |stale, second| {
+        asked(second).but(|s| {
+            s.observed.inventory = Some(trouble(Reason::Undecodable));
+            s.observed.stale = stale;
+        })
+    };
+    failing(false, 100).rests(Reason::DeletionRequested, Stance::Progress);
+    failing(true, 100).holds(Reason::Undecodable);
+    failing(true, 50 + 3600).stalls(Reason::DeletionStalled, &["at present: trouble: Undecodable"]);
+    asked(100).but(|s| s.observed.stale = true).rests(Reason::DeletionRequested, Stance::Progress);
+}
+
+#[test]
 fn refused_credentials_need_a_person_only_when_it_lasts() {
     let refused = |since| {
         Scene::dying().but(|s| {
