@@ -1,12 +1,19 @@
-//! Calls to the Kubernetes API under a deadline.
+//! Calls to the Kubernetes API under a deadline, not too many at once.
 //!
-//! Owns the deadline and how a failure is put. Retries are the next pass.
+//! Owns the deadline, the number of calls under way, and how a failure is put. Retries are the next pass. Watches and
+//! the Lease do not go through here.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// No single call may hold a pass for longer.
-const DEADLINE: Duration = Duration::from_secs(10);
+use tokio::sync::Semaphore;
+
+/// No single call may hold a pass for longer, the wait for its line included.
+pub(super) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Calls under way at once. Each takes a connection (HTTP/1.1), each connection some 50 kB that stay for a while: three
+/// hundred objects that change together must not open three hundred.
+static LINES: Semaphore = Semaphore::const_new(24);
 
 /// A call that brought nothing.
 #[derive(Debug, thiserror::Error)]
@@ -41,10 +48,17 @@ impl CallError {
     }
 }
 
-/// Waits for `request`, but not for ever.
+/// Waits for a line and then for `request`, but not for ever.
 pub(crate) async fn call<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
-    match tokio::time::timeout(DEADLINE, request).await {
+    match tokio::time::timeout(DEADLINE, on_line(request)).await {
         Ok(result) => result.map_err(|error| CallError::Kube(Box::new(error))),
         Err(_elapsed) => Err(CallError::Timeout),
     }
+}
+
+/// Runs `request` when there is a line for it.
+pub(super) async fn on_line<T>(request: impl Future<Output = T>) -> T {
+    // Never closed, so that an error cannot come; if it did, the call would be none the worse.
+    let _line = LINES.acquire().await;
+    request.await
 }

@@ -1,7 +1,5 @@
 //! Publishing Events. Owns that a failure to publish never fails a pass.
 
-use std::time::Duration;
-
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
@@ -10,9 +8,10 @@ use tracing::debug;
 use crate::api::FIELD_MANAGER;
 use crate::domain::EventNote;
 
+use super::calls::{DEADLINE, on_line};
+
 /// The API refuses longer notes.
 const LONGEST_NOTE: usize = 1000;
-const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Publishes in the background. Cheap to clone.
 #[derive(Clone)]
@@ -47,7 +46,7 @@ impl Events {
                 action: action.to_owned(),
                 secondary: None,
             };
-            match tokio::time::timeout(DEADLINE, recorder.publish(&event, &object)).await {
+            match tokio::time::timeout(DEADLINE, on_line(recorder.publish(&event, &object))).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => debug!(%error, "Event not published"),
                 Err(_elapsed) => debug!("Event not published in time"),

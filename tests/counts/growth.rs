@@ -12,6 +12,9 @@ use crate::world::{Setup, World};
 use crate::{ALONE, LATENCY_MS};
 
 const BATCHES: [(&str, usize); 3] = [("small", 50), ("middle", 200), ("large", 800)];
+/// An API server that stalls for five seconds on an overloaded machine makes the operator hold a create back and begin it
+/// anew. Half a percent is room for that, and for nothing that happens to every object.
+const STALLS: f64 = 1.005;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_grow_by_so_many_per_object() {
@@ -25,6 +28,7 @@ async fn requests_grow_by_so_many_per_object() {
         })
         // The brake on mass deletions would only make the test longer.
         .control_plane(json!({ "maxDeletionsPerMinute": 100_000 }));
+    let setup = Setup { log: "info", ..setup };
     let world = World::start(setup).await;
     let fleet = Fleet::new(&world).await;
     fleet.until_control_plane(&world, "True", "Connected").await;
@@ -50,9 +54,10 @@ async fn create(world: &World, fleet: &Fleet, figures: &mut Figures) {
         println!("create {count}: {took:.1} s, {spent:?}");
         kubernetes.push((float(count), float(spent.kubernetes())));
         remote.push((float(count), float(spent.calls())));
-        // Two metadata writes, one status write, one Event, each exactly once, and no read.
+        // Two metadata writes, one status write, one Event, each once, and no read.
         for (what, each) in [("patch runaiclusters", 2), ("patch runaiclusters/status", 1), ("create events", 1)] {
-            figures.exactly(&format!("create {count}: {what}"), spent.of(what), each * count);
+            let wanted = float(each * count);
+            figures.between(&format!("create {count}: {what}"), float(spent.of(what)), wanted, wanted * STALLS);
         }
         figures.exactly(&format!("create {count}: POSTs"), spent.called(Operation::Create), count);
         // The control plane's own status at the pace of the lists, with one Event at most.
@@ -60,7 +65,7 @@ async fn create(world: &World, fleet: &Fleet, figures: &mut Figures) {
         figures.report(&format!("create {count}: seconds to all Ready"), format!("{took:.1}"));
     }
     let (slope, constant) = fit(&kubernetes);
-    figures.at_most("create: Kubernetes requests per object (slope)", slope, 4.0);
+    figures.at_most("create: Kubernetes requests per object (slope)", slope, 4.0 * STALLS);
     figures.at_most("create: Kubernetes requests, constant", constant.round(), 5.0);
     let (slope, constant) = fit(&remote);
     figures.at_most("create: remote calls per object (slope)", slope, 1.1);
@@ -101,7 +106,7 @@ async fn delete(world: &World, fleet: &Fleet, figures: &mut Figures) {
     }
     let (slope, _) = fit(&writes);
     // One status write, one Event, one finalizer write.
-    figures.at_most("delete: Kubernetes requests per object (slope)", slope, 3.0);
+    figures.at_most("delete: Kubernetes requests per object (slope)", slope, 3.0 * STALLS);
     let (slope, constant) = fit(&reads);
     // One read serves the deletions of a second, and 50 a second are the most.
     figures.at_most("delete: shared reads of the CRD per object (slope)", slope, 0.05);

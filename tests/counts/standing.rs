@@ -18,6 +18,7 @@ const LATER: usize = 20;
 async fn three_hundred_objects() {
     let _alone = ALONE.acquire().await.unwrap();
     let setup = Setup::default().simulator(|config| config.latency_ms = LATENCY_MS).control_plane(json!({}));
+    let setup = Setup { log: "info", ..setup };
     let mut world = World::start(setup).await;
     let fleet = Fleet::new(&world).await;
     fleet.until_control_plane(&world, "True", "Connected").await;
@@ -51,7 +52,8 @@ async fn come(world: &World, fleet: &Fleet, figures: &mut Figures) {
     figures.at_most("seconds from the first apply to all Ready", took, 30.0);
     quiet(world, Duration::from_secs(1)).await;
     let spent = Spent::since(world, mark);
-    figures.exactly("Kubernetes requests to create 300", spent.kubernetes(), 4 * OBJECTS);
+    // One object may be begun anew when an overloaded API server stalls.
+    figures.between("Kubernetes requests to create 300", float(spent.kubernetes()), 1200.0, 1204.0);
     figures.at_most("remote calls to create 300", float(spent.calls()), 1.1 * float(OBJECTS));
     figures.exactly("registrations", world.simulator.live_clusters().len(), OBJECTS);
 }

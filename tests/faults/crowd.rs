@@ -32,7 +32,7 @@ pub async fn until_ready(world: &World, limit: Duration, count: usize) -> Vec<Va
         if objects.len() == count && waiting.is_empty() {
             return Ok(objects);
         }
-        let some: Vec<_> = waiting.iter().take(3).map(|object| object.to_string()).collect();
+        let some: Vec<_> = waiting.iter().take(3).map(ToString::to_string).collect();
         Err(format!("{} of {} objects are not Ready, for example {}", waiting.len(), objects.len(), some.join("\n")))
     });
     match result.await {

@@ -25,7 +25,7 @@ async fn kill_at_random(world: &mut World, rng: &mut fastrand::Rng) {
 fn spec(index: usize) -> Value {
     // Without a version a registration is deleted instantly, with one gracefully: both kinds.
     let domain = format!("https://killed-{index:02}.example.com");
-    if index % 2 == 0 { json!({ "domain": domain }) } else { json!({ "domain": domain, "version": "2.24" }) }
+    if index.is_multiple_of(2) { json!({ "domain": domain }) } else { json!({ "domain": domain, "version": "2.24" }) }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -340,7 +340,6 @@ async fn a_connection_that_cannot_work_is_explained_writes_nothing_and_recovers(
     }
 
     a_secret_that_breaks_later(&world, &servers).await;
-    crate::allowed::namespaces_come_and_go(&world).await;
     https_only(&mut world, &mut servers).await;
 }
 

@@ -2,7 +2,6 @@
 //! and the way out, changes nothing, and gives nothing away.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod allowed;
 #[path = "../support/bad_specs.rs"]
 mod bad_specs;
 mod broken;
