@@ -248,7 +248,10 @@ mod tests {
     fn the_field_that_does_not_fit_is_named() {
         let table = [
             (json!({ "name": 7 }), "spec cannot be read: name: invalid type: integer `7`, expected a string"),
-            (json!({ "deletion": { "policy": "Keep" } }), "spec cannot be read: deletion.policy: unknown variant `Keep`"),
+            (
+                json!({ "deletion": { "policy": "Keep" } }),
+                "spec cannot be read: deletion.policy: unknown variant `Keep`",
+            ),
             (json!("text"), "spec cannot be read: invalid type: string"),
         ];
         for (spec, begin) in table {

@@ -17,8 +17,8 @@ use crate::api::{FIELD_MANAGER, RunaiClusterStatus, Watched};
 use crate::domain::claims::NameClaim;
 use crate::domain::plan::NewCluster;
 use crate::domain::{
-    ClusterName, ClusterUuid, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting, Trouble, report,
-    schedule,
+    ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting,
+    Trouble, report, schedule,
 };
 use crate::runai::{self, ApiError, Class, DeleteReply, Operation};
 
@@ -88,7 +88,8 @@ impl Pass<'_> {
         });
         let uuid = marks.identity.as_ref().map(|identity| identity.uuid);
         let mut claims = lock(&self.ctx.claims);
-        let others = [uuid.and_then(|uuid| claims.owner(uuid)), name.as_ref().and_then(|name| claims.name_holder(name))];
+        let others =
+            [uuid.and_then(|uuid| claims.owner(uuid)), name.as_ref().and_then(|name| claims.name_holder(name))];
         if others.into_iter().flatten().any(|other| *other != self.key) {
             return false;
         }
@@ -184,8 +185,20 @@ impl Pass<'_> {
             return Flow::End(Action::requeue(schedule::backoff(1, fastrand::u64(..)) / 4));
         }
         warn!(object = %self.key, %error, "object not written");
+        self.tell_unfit(error);
         self.memory.pass_ended(Some(Reason::ConnectionFailed), now());
         Flow::End(Action::requeue(schedule::backoff(self.memory.failures, fastrand::u64(..))))
+    }
+
+    /// A stored value of the wrong type makes the API refuse every write, of a finalizer or a status too, until somebody
+    /// corrects it. Only an Event can say so, once.
+    fn tell_unfit(&self, error: &CallError) {
+        let known = self.memory.trouble.is_some_and(|(reason, _)| reason == Reason::ConnectionFailed);
+        let Some(said) = error.unfit().filter(|_| !known) else { return };
+        let message =
+            format!("the Kubernetes API refuses every write to this object until its spec is corrected: {said}");
+        let note = EventNote { warning: true, reason: Reason::InvalidSpec.as_str().to_owned(), message };
+        self.ctx.events.publish(self.reference(), note, "Reconcile");
     }
 
     // ---- to the control plane ----
@@ -334,7 +347,11 @@ impl Pass<'_> {
     /// done so to stop just this.
     async fn fenced(&self, connection: &Connection, operation: Operation) -> Result<runai::Permit, ApiError> {
         let (leadership, inventory) = (self.ctx.leadership.clone(), connection.inventory.clone());
-        Ok(connection.client.permit(operation).await?.only_if(move || leadership.is_leader() && !inventory.is_stopped()))
+        Ok(connection
+            .client
+            .permit(operation)
+            .await?
+            .only_if(move || leadership.is_leader() && !inventory.is_stopped()))
     }
 
     fn tell_throttled(&self) {

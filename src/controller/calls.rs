@@ -42,6 +42,11 @@ impl CallError {
         self.status().is_some_and(kube::core::Status::is_conflict)
     }
 
+    /// The object does not fit its schema: what the API says about it.
+    pub(crate) fn unfit(&self) -> Option<&str> {
+        self.status().filter(|status| status.is_invalid()).map(|status| status.message.as_str())
+    }
+
     /// The object is not there any more.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)

@@ -2,8 +2,8 @@
 //!
 //! Owns who is woken when something changes. Must not know what a pass does.
 
-use std::collections::{HashMap, HashSet};
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,7 +12,9 @@ use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::api::{CLUSTER_UUID, CREATE_PENDING, DEFAULT_CONTROL_PLANE, Lenient, RECONCILE_REQUESTED_AT, REGISTERED_WITH, Watched};
+use crate::api::{
+    CLUSTER_UUID, CREATE_PENDING, DEFAULT_CONTROL_PLANE, Lenient, RECONCILE_REQUESTED_AT, REGISTERED_WITH, Watched,
+};
 use crate::domain::claims::NameClaim;
 use crate::domain::plan::claimed_uuid;
 use crate::domain::{Claim, Claims, ClusterUuid, Memory, ObjectKey, Recorded};
@@ -331,7 +333,9 @@ pub(crate) fn claim(object: &Watched, uuid: Option<ClusterUuid>, name: Option<Na
 pub(crate) fn control_plane_of(object: &Watched) -> &str {
     match &object.spec {
         Lenient::Ok(spec) => &spec.control_plane_ref.name,
-        Lenient::Err(bad) => bad.raw.pointer("/controlPlaneRef/name").and_then(|name| name.as_str()).unwrap_or(DEFAULT_CONTROL_PLANE),
+        Lenient::Err(bad) => {
+            bad.raw.pointer("/controlPlaneRef/name").and_then(|name| name.as_str()).unwrap_or(DEFAULT_CONTROL_PLANE)
+        }
     }
 }
 

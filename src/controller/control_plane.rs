@@ -205,7 +205,8 @@ impl ControlPlanes {
             _ => {
                 info!(control_plane = name, origin = %client_settings.origin(), "connecting");
                 let observer = Arc::new(Observer(self.ctx.metrics.clone()));
-                let client = RunaiClient::new(client_settings, observer).map_err(|error| invalid(error.user_message()))?;
+                let client =
+                    RunaiClient::new(client_settings, observer).map_err(|error| invalid(error.user_message()))?;
                 let inventory = self.start_inventory(name, client.clone(), options);
                 Arc::new(Connection::new(client, inventory, settings.max_deletions_per_minute))
             }
@@ -259,7 +260,8 @@ impl ControlPlanes {
     async fn secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Failed> {
         let api: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.namespace);
         let secret = call(api.get_opt(name)).await.map_err(|error| Failed::unread("Secret", name, &error))?;
-        let data = |secret: Secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
+        let data =
+            |secret: Secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
         Ok(secret.map(data))
     }
 
@@ -308,7 +310,9 @@ impl ControlPlanes {
         tokio::spawn(watch.run());
         let first = synced.wait_for(|synced| *synced);
         if tokio::time::timeout(Duration::from_secs(30), first).await.is_err() {
-            warn!("the labels of namespaces cannot be listed yet; namespaces that a selector must match count as not selected");
+            warn!(
+                "the labels of namespaces cannot be listed yet; namespaces that a selector must match count as not selected"
+            );
         }
     }
 

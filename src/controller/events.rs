@@ -10,7 +10,7 @@ use crate::domain::EventNote;
 
 use super::calls::{DEADLINE, on_line};
 
-/// The API refuses longer notes.
+/// The API refuses notes of more than 1024 bytes.
 const LONGEST_NOTE: usize = 1000;
 
 /// Publishes in the background. Cheap to clone.
@@ -36,9 +36,7 @@ impl Events {
         let recorder = self.recorder.clone();
         tokio::spawn(async move {
             let EventNote { warning, reason, mut message } = note;
-            if let Some((end, _)) = message.char_indices().nth(LONGEST_NOTE) {
-                message.truncate(end);
-            }
+            message.truncate(message.floor_char_boundary(LONGEST_NOTE));
             let event = Event {
                 type_: if warning { EventType::Warning } else { EventType::Normal },
                 reason,

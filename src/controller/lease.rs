@@ -71,9 +71,7 @@ impl Timing {
 
 /// A name for this process that no other process has: the pod's or host's name and a random part.
 pub(crate) fn identity() -> String {
-    let host = ["POD_NAME", "HOSTNAME"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let host = ["POD_NAME", "HOSTNAME"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     let host = host
         .or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok())
         .map_or_else(|| LEASE_NAME.to_owned(), |name| name.trim().to_owned());
@@ -125,13 +123,7 @@ pub(crate) struct Election {
 impl Election {
     /// A contender for the Lease `name` in `namespace`. `identity` must be unique among all processes, see
     /// [`identity`]. Needs `get`, `create` and `update` on leases.
-    pub(crate) fn new(
-        client: Client,
-        namespace: &str,
-        name: &str,
-        identity: String,
-        timing: Timing,
-    ) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, name: &str, identity: String, timing: Timing) -> Self {
         Self {
             leases: Api::namespaced(client, namespace),
             name: name.to_owned(),
@@ -146,10 +138,7 @@ impl Election {
 
     /// The handle by which others ask for and wait on leadership.
     pub(crate) fn leadership(&self) -> Leadership {
-        Leadership {
-            tenure: self.tenure.subscribe(),
-            renew_deadline: self.timing.renew_deadline,
-        }
+        Leadership { tenure: self.tenure.subscribe(), renew_deadline: self.timing.renew_deadline }
     }
 
     /// Contends, holds and renews until leadership is lost or `shutdown` completes; then releases the Lease, so that
@@ -197,17 +186,10 @@ impl Election {
         if self.stale || self.renewed().is_none() {
             self.look().await?;
         }
-        let action = decide(
-            &self.identity,
-            &self.timing,
-            self.observed.as_ref(),
-            Boottime::now(),
-        );
+        let action = decide(&self.identity, &self.timing, self.observed.as_ref(), Boottime::now());
         match action {
             Action::Wait => Ok(()),
-            Action::Create | Action::Take | Action::Renew => {
-                self.write(action == Action::Renew).await
-            }
+            Action::Create | Action::Take | Action::Renew => self.write(action == Action::Renew).await,
         }
     }
 
@@ -217,10 +199,7 @@ impl Election {
         let before = previous.as_ref().map_or("", Observed::holder).to_owned();
         self.observed = match found {
             Some(lease) => Some(Observed::update(previous, lease, Boottime::now())),
-            None => previous.map(|previous| Observed {
-                exists: false,
-                ..previous
-            }),
+            None => previous.map(|previous| Observed { exists: false, ..previous }),
         };
         self.stale = false;
         if let Some(holder) = self.observed.as_ref().map(Observed::holder)
@@ -237,41 +216,19 @@ impl Election {
     async fn write(&mut self, renewal: bool) -> Result<(), CallError> {
         let started = Boottime::now();
         let observed = self.observed.as_ref();
-        let spec = written(
-            &self.identity,
-            &self.timing,
-            observed.and_then(|o| o.lease.spec.as_ref()),
-            renewal,
-        );
+        let spec = written(&self.identity, &self.timing, observed.and_then(|o| o.lease.spec.as_ref()), renewal);
         let params = PostParams::default();
         // Until the answer says otherwise, what we know of the record may be out of date.
         self.stale = true;
         let lease = if let Some(observed) = observed.filter(|observed| observed.exists) {
-            let lease = Lease {
-                metadata: observed.lease.metadata.clone(),
-                spec: Some(spec),
-            };
-            call(
-                self.budget(),
-                self.leases.replace(&self.name, &params, &lease),
-            )
-            .await?
+            let lease = Lease { metadata: observed.lease.metadata.clone(), spec: Some(spec) };
+            call(self.budget(), self.leases.replace(&self.name, &params, &lease)).await?
         } else {
-            let metadata = ObjectMeta {
-                name: Some(self.name.clone()),
-                ..ObjectMeta::default()
-            };
-            let lease = Lease {
-                metadata,
-                spec: Some(spec),
-            };
+            let metadata = ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() };
+            let lease = Lease { metadata, spec: Some(spec) };
             call(self.budget(), self.leases.create(&params, &lease)).await?
         };
-        self.observed = Some(Observed {
-            lease,
-            since: Boottime::now(),
-            exists: true,
-        });
+        self.observed = Some(Observed { lease, since: Boottime::now(), exists: true });
         self.stale = false;
         if self.renewed().is_none() {
             info!(lease = %self.name, identity = %self.identity, "this process leads");
@@ -295,12 +252,7 @@ impl Election {
         spec.holder_identity = Some(String::new());
         spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
         let params = PostParams::default();
-        call(
-            self.timing.call_timeout,
-            self.leases.replace(&self.name, &params, &lease),
-        )
-        .await
-        .map(|_| true)
+        call(self.timing.call_timeout, self.leases.replace(&self.name, &params, &lease)).await.map(|_| true)
     }
 
     fn renewed(&self) -> Option<Boottime> {
@@ -314,26 +266,18 @@ impl Election {
         let Some(renewed) = self.renewed() else {
             return false;
         };
-        let taken = !self.stale
-            && self
-                .observed
-                .as_ref()
-                .is_none_or(|observed| observed.holder() != self.identity);
+        let taken = !self.stale && self.observed.as_ref().is_none_or(|observed| observed.holder() != self.identity);
         taken || renewed.elapsed() >= self.timing.renew_deadline
     }
 
     /// What is left of our leadership without another renewal.
     fn remaining(&self) -> Option<Duration> {
-        self.renewed()
-            .map(|renewed| self.timing.renew_deadline.saturating_sub(renewed.elapsed()))
+        self.renewed().map(|renewed| self.timing.renew_deadline.saturating_sub(renewed.elapsed()))
     }
 
     /// The time for one request: no longer than leadership lasts, so that its loss is noticed when it happens.
     fn budget(&self) -> Duration {
-        self.remaining()
-            .map_or(self.timing.call_timeout, |remaining| {
-                remaining.min(self.timing.call_timeout)
-            })
+        self.remaining().map_or(self.timing.call_timeout, |remaining| remaining.min(self.timing.call_timeout))
     }
 
     fn pause(&self) -> Duration {
@@ -370,10 +314,7 @@ impl fmt::Debug for Election {
     }
 }
 
-async fn call<T>(
-    limit: Duration,
-    request: impl Future<Output = kube::Result<T>>,
-) -> Result<T, CallError> {
+async fn call<T>(limit: Duration, request: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
     match timeout(limit, request).await {
         Ok(result) => result.map_err(|error| CallError::Kube(Box::new(error))),
         Err(_elapsed) => Err(CallError::Timeout(limit)),

@@ -21,9 +21,7 @@ use kube::Client;
 use serde_json::{Value, json};
 use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 
-use super::{
-    Action, Boottime, Election, Ended, Leadership, Observed, Tenure, Timing, decide, written,
-};
+use super::{Action, Boottime, Election, Ended, Leadership, Observed, Tenure, Timing, decide, written};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -41,10 +39,7 @@ fn record(holder: Option<&str>, seconds: Option<i32>) -> Lease {
         lease_duration_seconds: seconds,
         ..LeaseSpec::default()
     };
-    Lease {
-        spec: Some(spec),
-        ..Lease::default()
-    }
+    Lease { spec: Some(spec), ..Lease::default() }
 }
 
 #[test]
@@ -52,101 +47,29 @@ fn the_decision() {
     let timing = Timing::default();
     let now = Boottime::now().after(Duration::from_secs(1000));
     let ago = |seconds: f64| Boottime::now().after(Duration::from_secs_f64(1000.0 - seconds));
-    let seen = |lease, seconds| {
-        Some(Observed {
-            lease,
-            since: ago(seconds),
-            exists: true,
-        })
-    };
-    let deleted = |lease, seconds| {
-        Some(Observed {
-            lease,
-            since: ago(seconds),
-            exists: false,
-        })
-    };
+    let seen = |lease, seconds| Some(Observed { lease, since: ago(seconds), exists: true });
+    let deleted = |lease, seconds| Some(Observed { lease, since: ago(seconds), exists: false });
     let cases = [
         ("no record", None, Action::Create),
         ("no spec", seen(Lease::default(), 0.0), Action::Take),
         ("no holder", seen(record(None, Some(15)), 0.0), Action::Take),
-        (
-            "released",
-            seen(record(Some(""), Some(15)), 0.0),
-            Action::Take,
-        ),
-        (
-            "ours",
-            seen(record(Some("me"), Some(15)), 0.0),
-            Action::Renew,
-        ),
-        (
-            "ours and old",
-            seen(record(Some("me"), Some(15)), 99.0),
-            Action::Renew,
-        ),
-        (
-            "theirs",
-            seen(record(Some("you"), Some(15)), 0.0),
-            Action::Wait,
-        ),
-        (
-            "theirs, almost expired",
-            seen(record(Some("you"), Some(15)), 14.0),
-            Action::Wait,
-        ),
-        (
-            "theirs, expired",
-            seen(record(Some("you"), Some(15)), 16.0),
-            Action::Take,
-        ),
-        (
-            "theirs, longer by their word",
-            seen(record(Some("you"), Some(60)), 16.0),
-            Action::Wait,
-        ),
-        (
-            "theirs, no word",
-            seen(record(Some("you"), None), 14.0),
-            Action::Wait,
-        ),
-        (
-            "theirs, no word, expired",
-            seen(record(Some("you"), None), 16.0),
-            Action::Take,
-        ),
-        (
-            "deleted, ours",
-            deleted(record(Some("me"), Some(15)), 0.0),
-            Action::Create,
-        ),
-        (
-            "deleted, was free",
-            deleted(record(Some(""), Some(15)), 0.0),
-            Action::Create,
-        ),
-        (
-            "deleted, but its holder may not know",
-            deleted(record(Some("you"), Some(15)), 14.0),
-            Action::Wait,
-        ),
-        (
-            "deleted, expired",
-            deleted(record(Some("you"), Some(15)), 16.0),
-            Action::Create,
-        ),
-        (
-            "theirs, nonsense, expired",
-            seen(record(Some("you"), Some(-1)), 16.0),
-            Action::Take,
-        ),
+        ("released", seen(record(Some(""), Some(15)), 0.0), Action::Take),
+        ("ours", seen(record(Some("me"), Some(15)), 0.0), Action::Renew),
+        ("ours and old", seen(record(Some("me"), Some(15)), 99.0), Action::Renew),
+        ("theirs", seen(record(Some("you"), Some(15)), 0.0), Action::Wait),
+        ("theirs, almost expired", seen(record(Some("you"), Some(15)), 14.0), Action::Wait),
+        ("theirs, expired", seen(record(Some("you"), Some(15)), 16.0), Action::Take),
+        ("theirs, longer by their word", seen(record(Some("you"), Some(60)), 16.0), Action::Wait),
+        ("theirs, no word", seen(record(Some("you"), None), 14.0), Action::Wait),
+        ("theirs, no word, expired", seen(record(Some("you"), None), 16.0), Action::Take),
+        ("deleted, ours", deleted(record(Some("me"), Some(15)), 0.0), Action::Create),
+        ("deleted, was free", deleted(record(Some(""), Some(15)), 0.0), Action::Create),
+        ("deleted, but its holder may not know", deleted(record(Some("you"), Some(15)), 14.0), Action::Wait),
+        ("deleted, expired", deleted(record(Some("you"), Some(15)), 16.0), Action::Create),
+        ("theirs, nonsense, expired", seen(record(Some("you"), Some(-1)), 16.0), Action::Take),
     ];
     for (name, observed, expected) in cases {
-        assert_eq!(
-            decide("me", &timing, observed.as_ref(), now),
-            expected,
-            "{name}"
-        );
+        assert_eq!(decide("me", &timing, observed.as_ref(), now), expected, "{name}");
     }
 }
 
@@ -168,23 +91,15 @@ fn only_a_change_of_the_spec_is_a_sign_of_life() {
 fn an_old_time_in_the_record_means_nothing() {
     let mut lease = record(Some("you"), Some(15));
     let hour_ago = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
-    lease.spec.as_mut().unwrap().renew_time = Some(
-        k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(hour_ago),
-    );
+    lease.spec.as_mut().unwrap().renew_time = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime(hour_ago));
     let now = Boottime::now();
     let observed = Observed::update(None, lease, now);
-    assert_eq!(
-        decide("me", &Timing::default(), Some(&observed), now),
-        Action::Wait
-    );
+    assert_eq!(decide("me", &Timing::default(), Some(&observed), now), Action::Wait);
 }
 
 #[test]
 fn transitions_count_changes_of_hands() {
-    let timing = Timing {
-        duration: Duration::from_millis(1500),
-        ..Timing::default()
-    };
+    let timing = Timing { duration: Duration::from_millis(1500), ..Timing::default() };
     let created = written("a", &timing, None, false);
     assert_eq!(created.lease_transitions, Some(0));
     assert_eq!(created.lease_duration_seconds, Some(2), "rounded up");
@@ -201,10 +116,7 @@ fn the_fence_closes_without_any_task() {
     // No runtime here at all: only the clock moves.
     let leadership = |renewed| {
         let (_, tenure) = tokio::sync::watch::channel(Tenure::Held { renewed });
-        Leadership {
-            tenure,
-            renew_deadline: Duration::from_millis(20),
-        }
+        Leadership { tenure, renew_deadline: Duration::from_millis(20) }
     };
     assert!(leadership(Boottime::now().after(Duration::from_secs(60))).is_leader());
     let held = leadership(Boottime::now());
@@ -233,18 +145,11 @@ struct Store(Arc<Mutex<Option<Value>>>);
 
 impl Store {
     fn spec(&self) -> Value {
-        self.0
-            .lock()
-            .unwrap()
-            .as_ref()
-            .map_or(Value::Null, |lease| lease["spec"].clone())
+        self.0.lock().unwrap().as_ref().map_or(Value::Null, |lease| lease["spec"].clone())
     }
 
     fn holder(&self) -> String {
-        self.spec()["holderIdentity"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned()
+        self.spec()["holderIdentity"].as_str().unwrap_or_default().to_owned()
     }
 }
 
@@ -293,10 +198,7 @@ async fn read(State(wire): State<Wire>) -> Response {
     }
     let lease = wire.store.0.lock().unwrap().clone();
     wire.reads.fetch_max(1, Ordering::SeqCst);
-    lease.map_or_else(
-        || status(StatusCode::NOT_FOUND, "NotFound"),
-        |lease| Json(lease).into_response(),
-    )
+    lease.map_or_else(|| status(StatusCode::NOT_FOUND, "NotFound"), |lease| Json(lease).into_response())
 }
 
 async fn create(State(wire): State<Wire>, Json(mut lease): Json<Value>) -> Response {
@@ -344,34 +246,18 @@ fn contend(store: &Store, identity: &str) -> Contender {
 }
 
 fn contend_with(store: &Store, identity: &str, timing: Timing) -> Contender {
-    let wire = Wire {
-        store: store.clone(),
-        ..Wire::default()
-    };
-    let election = Election::new(
-        wire.client(),
-        "ops",
-        super::LEASE_NAME,
-        identity.to_owned(),
-        timing,
-    );
+    let wire = Wire { store: store.clone(), ..Wire::default() };
+    let election = Election::new(wire.client(), "ops", super::LEASE_NAME, identity.to_owned(), timing);
     let leadership = election.leadership();
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(election.run(async move {
         let _ = stopped.await;
     }));
-    Contender {
-        leadership,
-        stop,
-        task,
-        wire,
-    }
+    Contender { leadership, stop, task, wire }
 }
 
 async fn leads(contender: &Contender) {
-    timeout(LIMIT, contender.leadership.wait_until_leader())
-        .await
-        .expect("never became leader");
+    timeout(LIMIT, contender.leadership.wait_until_leader()).await.expect("never became leader");
 }
 
 #[tokio::test]
@@ -388,10 +274,7 @@ async fn the_first_creates_the_lease_and_the_second_waits() {
         assert!(!second.leadership.is_leader());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(
-        first.leadership.is_leader(),
-        "renewals do not keep the lease"
-    );
+    assert!(first.leadership.is_leader(), "renewals do not keep the lease");
     assert_eq!(store.spec()["leaseTransitions"], 0);
 }
 
@@ -408,10 +291,7 @@ async fn of_many_that_start_together_one_leads() {
     .unwrap();
     let until = Instant::now() + QUICK.duration * 2;
     while Instant::now() < until {
-        let leaders = contenders
-            .iter()
-            .filter(|c| c.leadership.is_leader())
-            .count();
+        let leaders = contenders.iter().filter(|c| c.leadership.is_leader()).count();
         assert!(leaders <= 1, "{leaders} leaders");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -424,15 +304,9 @@ async fn a_release_lets_the_standby_in_at_once() {
     leads(&first).await;
     let second = contend(&store, "b");
     first.stop.send(()).unwrap();
-    assert_eq!(
-        timeout(LIMIT, first.task).await.unwrap().unwrap(),
-        Ended::Shutdown
-    );
+    assert_eq!(timeout(LIMIT, first.task).await.unwrap().unwrap(), Ended::Shutdown);
     assert!(!first.leadership.is_leader());
-    assert!(
-        futures::FutureExt::now_or_never(first.leadership.lost()).is_none(),
-        "a release is not a loss"
-    );
+    assert!(futures::FutureExt::now_or_never(first.leadership.lost()).is_none(), "a release is not a loss");
     // Free, or taken already: in no case still ours.
     assert_ne!(store.holder(), "a");
     leads(&second).await;
@@ -447,10 +321,7 @@ async fn a_standby_that_leaves_touches_nothing() {
     leads(&first).await;
     let second = contend(&store, "b");
     second.stop.send(()).unwrap();
-    assert_eq!(
-        timeout(LIMIT, second.task).await.unwrap().unwrap(),
-        Ended::Shutdown
-    );
+    assert_eq!(timeout(LIMIT, second.task).await.unwrap().unwrap(), Ended::Shutdown);
     assert_eq!(store.holder(), "a");
     assert!(first.leadership.is_leader());
 }
@@ -473,10 +344,7 @@ async fn cut_off_with(fault: u8) {
         assert!(Instant::now() < deadline, "no takeover");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    assert_eq!(
-        timeout(LIMIT, first.task).await.unwrap().unwrap(),
-        Ended::Lost
-    );
+    assert_eq!(timeout(LIMIT, first.task).await.unwrap().unwrap(), Ended::Lost);
     timeout(LIMIT, first.leadership.lost()).await.unwrap();
     assert!(!first.leadership.is_leader());
     assert_eq!(store.spec()["leaseTransitions"], 1);
@@ -495,17 +363,11 @@ async fn a_leader_that_gets_no_answer_is_replaced() {
 #[tokio::test]
 async fn a_request_without_an_answer_does_not_hide_the_loss() {
     let store = Store::default();
-    let timing = Timing {
-        call_timeout: LIMIT * 2,
-        ..QUICK
-    };
+    let timing = Timing { call_timeout: LIMIT * 2, ..QUICK };
     let first = contend_with(&store, "a", timing);
     leads(&first).await;
     first.wire.fault.store(SILENT, Ordering::SeqCst);
-    assert_eq!(
-        timeout(LIMIT, first.task).await.unwrap().unwrap(),
-        Ended::Lost
-    );
+    assert_eq!(timeout(LIMIT, first.task).await.unwrap().unwrap(), Ended::Lost);
 }
 
 #[tokio::test]
@@ -528,11 +390,7 @@ async fn a_short_failure_costs_nothing() {
 async fn a_lease_taken_by_force_is_a_loss_at_once() {
     let store = Store::default();
     // The fence alone would hold longer than the test waits.
-    let timing = Timing {
-        duration: LIMIT * 3,
-        renew_deadline: LIMIT * 2,
-        ..QUICK
-    };
+    let timing = Timing { duration: LIMIT * 3, renew_deadline: LIMIT * 2, ..QUICK };
     let first = contend_with(&store, "a", timing);
     leads(&first).await;
     {
@@ -541,10 +399,7 @@ async fn a_lease_taken_by_force_is_a_loss_at_once() {
         lease["spec"]["holderIdentity"] = json!("intruder");
         lease["metadata"]["resourceVersion"] = json!("1000");
     }
-    assert_eq!(
-        timeout(LIMIT, first.task).await.unwrap().unwrap(),
-        Ended::Lost
-    );
+    assert_eq!(timeout(LIMIT, first.task).await.unwrap().unwrap(), Ended::Lost);
     assert_eq!(store.holder(), "intruder");
 }
 
@@ -557,10 +412,7 @@ async fn leadership_counts_from_the_start_of_the_request() {
         panic!("not held");
     };
     let arrived = first.wire.write.lock().unwrap().expect("no write");
-    assert!(
-        renewed <= arrived,
-        "the fence stays open longer than others wait"
-    );
+    assert!(renewed <= arrived, "the fence stays open longer than others wait");
 }
 
 #[tokio::test]
@@ -574,8 +426,7 @@ async fn a_foreign_touch_of_the_record_is_survived() {
         lease["metadata"]["labels"] = json!({"touched": "yes"});
         lease["metadata"]["resourceVersion"] = json!("1000");
     }
-    let version =
-        || store.0.lock().unwrap().as_ref().unwrap()["metadata"]["resourceVersion"].clone();
+    let version = || store.0.lock().unwrap().as_ref().unwrap()["metadata"]["resourceVersion"].clone();
     timeout(LIMIT, async {
         while version() == json!("1000") {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -584,10 +435,7 @@ async fn a_foreign_touch_of_the_record_is_survived() {
     .await
     .expect("no renewal after the touch");
     assert!(first.leadership.is_leader());
-    assert_eq!(
-        store.0.lock().unwrap().as_ref().unwrap()["metadata"]["labels"]["touched"],
-        "yes"
-    );
+    assert_eq!(store.0.lock().unwrap().as_ref().unwrap()["metadata"]["labels"]["touched"], "yes");
 }
 
 #[tokio::test]

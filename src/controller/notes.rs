@@ -50,13 +50,19 @@ pub(crate) fn read(object: &Watched, signer: &Signer, memory: &Memory) -> Record
     // Status keeps an intent for the case that the annotation is lost; once there is an identity, or its fate is known,
     // it is history.
     let from_status = status.intent.filter(|intent| !identified && memory.settled != Some(intent.attempt));
+    // An attempt of ours that was certainly never sent says less than one that somebody may have sent.
+    let mine = memory.intent.clone();
+    let (unsent, sent) = match mine {
+        Some(intent) if memory.unsent == Some(intent.attempt) => (Some(intent), None),
+        mine => (None, mine),
+    };
     Recorded {
         status: status.identity,
         annotated,
         incomplete,
         foreign_intent: pending.is_some() && noted.is_none(),
         intent_annotated: noted.is_some(),
-        intent: noted.or_else(|| memory.intent.clone()).or(from_status),
+        intent: noted.or(sent).or(from_status).or(unsent),
         finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         delete_requested_at: status.delete_requested_at,
     }
@@ -176,4 +182,3 @@ fn intent_parts(intent: &Intent, object: &Watched, key: &ObjectKey) -> Option<[S
         serde_json::to_string(intent).ok()?,
     ])
 }
-

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::runtime::controller::Action;
 use kube::ResourceExt;
+use kube::runtime::controller::Action;
 use tracing::{debug, info, warn};
 
 use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
 use crate::domain::plan::{self, name_in_question, uuid_in_question};
 use crate::domain::{
-    Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy,
-    Reason, Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
+    Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason,
+    Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
 };
 use crate::inventory::Snapshot;
 use crate::runai::{ApiError, ErrorKind, Operation, Permit};
@@ -174,7 +174,8 @@ impl<'c> Pass<'c> {
     fn look_at_inventory(&mut self) {
         let Some(connection) = self.connection.clone() else { return };
         let health = connection.inventory.health();
-        self.observed.inventory = health.last_error.filter(|_| health.consecutive_failures > 0).map(|error| trouble(&error));
+        self.observed.inventory =
+            health.last_error.filter(|_| health.consecutive_failures > 0).map(|error| trouble(&error));
         self.observed.stale = health.stale;
         self.observed.remote_now = connection.client.control_plane_now();
         self.look_again();
@@ -189,9 +190,9 @@ impl<'c> Pass<'c> {
             self.asked = uuid;
             self.observed.uuid = match uuid {
                 None => Sighting::NotLooked,
-                Some(uuid) => snapshot
-                    .get(uuid)
-                    .map_or(Sighting::NotListed, |record| Sighting::Present(record.as_ref().clone())),
+                Some(uuid) => {
+                    snapshot.get(uuid).map_or(Sighting::NotListed, |record| Sighting::Present(record.as_ref().clone()))
+                }
             };
         }
         if let Some(name) = name
@@ -358,7 +359,6 @@ impl<'c> Pass<'c> {
         }
         true
     }
-
 }
 
 /// The operator's clock.

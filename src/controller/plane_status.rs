@@ -128,7 +128,12 @@ fn status(
     let mut conditions = Vec::new();
     match standing {
         Standing::Answers | Standing::Early => {
-            conditions.push(wanted("Ready", "True", ANSWERS, "the control plane answers and its registrations can be listed"));
+            conditions.push(wanted(
+                "Ready",
+                "True",
+                ANSWERS,
+                "the control plane answers and its registrations can be listed",
+            ));
         }
         Standing::Troubled(trouble) => {
             conditions.push(wanted("Ready", "False", trouble.reason.as_str(), &trouble.message));
@@ -142,7 +147,10 @@ fn status(
     RunaiControlPlaneStatus {
         observed_generation: generation,
         url: connection.map(|connection| connection.client.origin().to_string()).or(before.url),
-        tenant_id: connection.and_then(|connection| connection.who().tenant).map(|tenant| tenant.0).or(before.tenant_id),
+        tenant_id: connection
+            .and_then(|connection| connection.who().tenant)
+            .map(|tenant| tenant.0)
+            .or(before.tenant_id),
         capabilities: connection.map(capabilities).or(before.capabilities),
         registrations: registrations.or(before.registrations),
         conditions: merge(&before.conditions, conditions, now()),

@@ -129,7 +129,9 @@ impl Planes {
         let Some(plane) = planes.get(name) else {
             let missing = Trouble {
                 reason: Reason::ControlPlaneMissing,
-                message: format!("RunaiControlPlane {name:?} does not exist; create it, or correct spec.controlPlaneRef.name"),
+                message: format!(
+                    "RunaiControlPlane {name:?} does not exist; create it, or correct spec.controlPlaneRef.name"
+                ),
                 stalled: false,
                 retry_after: None,
             };

@@ -99,7 +99,8 @@ impl Signer {
             .chunks(2)
             .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
             .collect();
-        digits.len().is_multiple_of(2) && bytes.is_some_and(|bytes| hmac::verify(&self.key, &message(parts), &bytes).is_ok())
+        digits.len().is_multiple_of(2)
+            && bytes.is_some_and(|bytes| hmac::verify(&self.key, &message(parts), &bytes).is_ok())
     }
 }
 

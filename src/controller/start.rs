@@ -144,15 +144,7 @@ async fn work(
     let (lanes, queues, writers) = lanes(&settings);
     let planes_writer = Writer::<WatchedControlPlane>::default();
     let planes_store = planes_writer.as_reader();
-    let ctx = Arc::new(Context::new(
-        client,
-        settings,
-        leadership.clone(),
-        signer,
-        Planes::default(),
-        metrics,
-        lanes,
-    ));
+    let ctx = Arc::new(Context::new(client, settings, leadership.clone(), signer, Planes::default(), metrics, lanes));
     let (events, news) = unbounded_channel();
     let synced = start_watches(&ctx, writers, planes_writer, &events, &liveness);
     let begun = async {
@@ -285,7 +277,10 @@ fn start_watches(
         let shared = Arc::clone(ctx);
         let config = watcher::Config::default().page_size(100);
         let watch = Watch::new("RunaiClusters", api, config, writer, move |change| shared.object_changed(change));
-        let name = lane.namespace.as_ref().map_or_else(|| "clusters".to_owned(), |namespace| format!("clusters in {namespace}"));
+        let name = lane
+            .namespace
+            .as_ref()
+            .map_or_else(|| "clusters".to_owned(), |namespace| format!("clusters in {namespace}"));
         synced.push(watch.synced());
         tokio::spawn(watch.with_pulse(liveness.watch(&name, WATCH_AGE)).run());
     }
@@ -320,12 +315,13 @@ where
     let api: Api<PartialObjectMeta<K>> = Api::namespaced(ctx.client.clone(), &ctx.settings.namespace);
     let sender = events.clone();
     let config = watcher::Config::default();
-    let watch = Watch::new(what, api, config, Writer::default(), move |change: Change<PartialObjectMeta<K>>| match change {
-        Change::Applied(object) | Change::Deleted(object) => {
-            let _ = sender.send(event(object.name_any()));
-        }
-        Change::Resynced => {}
-    });
+    let watch =
+        Watch::new(what, api, config, Writer::default(), move |change: Change<PartialObjectMeta<K>>| match change {
+            Change::Applied(object) | Change::Deleted(object) => {
+                let _ = sender.send(event(object.name_any()));
+            }
+            Change::Resynced => {}
+        });
     let synced = watch.synced();
     tokio::spawn(watch.with_pulse(liveness.watch(what, WATCH_AGE)).run());
     synced
@@ -351,7 +347,10 @@ async fn run_passes(
 }
 
 /// A task of its own for each pass: they run on all threads, and a panic ends one pass, not the operator.
-fn pass(object: Arc<Watched>, ctx: Arc<Context>) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Infallible>> + Send>> {
+fn pass(
+    object: Arc<Watched>,
+    ctx: Arc<Context>,
+) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Infallible>> + Send>> {
     Box::pin(async move {
         let key = key_of(&object);
         let name = key.to_string();

@@ -13,8 +13,7 @@ use crate::telemetry::objects::ObjectFacts;
 /// What the object's status says at present.
 pub(crate) fn before(object: &Watched) -> Before {
     let Some(status) = object.status() else { return Before::default() };
-    let conditions =
-        status.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect();
+    let conditions = status.conditions.iter().map(|c| (c.type_.clone(), c.status.clone(), c.reason.clone())).collect();
     let facts = StatusFacts {
         uuid: status.uuid,
         tenant: status.tenant_id.map(TenantId),

@@ -148,9 +148,7 @@ where
             match event {
                 Ok(event) => self.take(event),
                 Err(error) => {
-                    let next =
-                        self.recovery
-                            .failed(is_gone(&error), Instant::now(), fastrand::f64());
+                    let next = self.recovery.failed(is_gone(&error), Instant::now(), fastrand::f64());
                     self.report(&error);
                     sleep(next.delay).await;
                     self.recovery.resumed(Instant::now());
@@ -206,12 +204,8 @@ where
 
     /// Puts a complete list into the store and tells in which objects it differs from before.
     fn resync(&mut self) {
-        let mut before: HashMap<ObjectRef<K>, Arc<K>> = self
-            .store
-            .state()
-            .into_iter()
-            .map(|object| (self.key(&object), object))
-            .collect();
+        let mut before: HashMap<ObjectRef<K>, Arc<K>> =
+            self.store.state().into_iter().map(|object| (self.key(&object), object)).collect();
         self.writer.apply_watcher_event(&Event::InitDone);
         let mut changes = Vec::new();
         for object in self.store.state() {
@@ -224,11 +218,7 @@ where
             }
         }
         let vanished = before.into_values().map(Change::Deleted);
-        for change in changes
-            .into_iter()
-            .chain(vanished)
-            .chain([Change::Resynced])
-        {
+        for change in changes.into_iter().chain(vanished).chain([Change::Resynced]) {
             (self.on_change)(change);
         }
         self.listing = false;
@@ -287,17 +277,11 @@ impl Recovery {
         self.failures = self.failures.saturating_add(1);
         let rebuild = gone || self.failures.is_multiple_of(FAILURES_TO_REBUILD);
         if gone && self.failures == 1 {
-            return Next {
-                delay: Duration::ZERO,
-                rebuild,
-            };
+            return Next { delay: Duration::ZERO, rebuild };
         }
         let doublings = (self.failures - 1).min(16);
         let delay = FIRST_DELAY.saturating_mul(1 << doublings).min(LAST_DELAY);
-        Next {
-            delay: delay.mul_f64(1.0 - 0.25 * jitter),
-            rebuild,
-        }
+        Next { delay: delay.mul_f64(1.0 - 0.25 * jitter), rebuild }
     }
 
     /// The pause after a failure is over.
@@ -307,9 +291,7 @@ impl Recovery {
 
     /// Forgets old failures when the watch has run long enough since. Tells whether there were any.
     fn settle(&mut self, now: Instant) -> bool {
-        let ran = self
-            .resumed
-            .map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
+        let ran = self.resumed.map_or(Duration::ZERO, |at| now.saturating_duration_since(at));
         ran >= HEALTHY_AFTER && self.succeeded()
     }
 
@@ -321,9 +303,7 @@ impl Recovery {
 
     /// Whether this failure may be logged: the first, and then one in a while.
     fn may_log(&mut self, now: Instant) -> bool {
-        let due = self
-            .logged
-            .is_none_or(|at| now.saturating_duration_since(at) >= LOG_EVERY);
+        let due = self.logged.is_none_or(|at| now.saturating_duration_since(at) >= LOG_EVERY);
         if due {
             self.logged = Some(now);
         }

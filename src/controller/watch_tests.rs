@@ -1,5 +1,6 @@
 //! The watch against a scripted API: what it asks for, when, and what it tells. Time is virtual.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::disallowed_methods, reason = "a short stop of the thread is what is being tested")]
 
 use std::{
     collections::VecDeque,
@@ -78,21 +79,11 @@ fn fake(lists: Vec<Reply>, watches: Vec<Reply>) -> Fake {
 
 impl Fake {
     fn client(&self) -> Client {
-        Client::new(
-            Router::new().fallback(answer).with_state(self.clone()),
-            "team",
-        )
+        Client::new(Router::new().fallback(answer).with_state(self.clone()), "team")
     }
 
     fn asked(&self, watch: bool) -> Vec<Asked> {
-        self.0
-            .lock()
-            .unwrap()
-            .asked
-            .iter()
-            .filter(|asked| asked.watch == watch)
-            .cloned()
-            .collect()
+        self.0.lock().unwrap().asked.iter().filter(|asked| asked.watch == watch).cloned().collect()
     }
 }
 
@@ -112,12 +103,7 @@ fn gone() -> Value {
         "message": "too old resource version"})
 }
 
-async fn answer(
-    State(fake): State<Fake>,
-    RawQuery(query): RawQuery,
-    headers: HeaderMap,
-    uri: Uri,
-) -> Response {
+async fn answer(State(fake): State<Fake>, RawQuery(query): RawQuery, headers: HeaderMap, uri: Uri) -> Response {
     match fake.answer(&query.unwrap_or_default(), &headers, &uri) {
         Some(response) => response,
         None => std::future::pending().await,
@@ -127,45 +113,22 @@ async fn answer(
 impl Fake {
     /// The next answer of the script; `None` for silence.
     fn answer(&self, query: &str, headers: &HeaderMap, uri: &Uri) -> Option<Response> {
-        let parameter = |name: &str| {
-            query
-                .split('&')
-                .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-        };
+        let parameter = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         let watch = parameter("watch") == Some("true");
         let mut script = self.0.lock().unwrap();
         let at = script.start.elapsed();
-        script.asked.push(Asked {
-            watch,
-            version: parameter("resourceVersion").map(str::to_owned),
-            at,
-        });
-        script.accept.push(
-            headers
-                .get("accept")
-                .map_or(String::new(), |accept| accept.to_str().unwrap().to_owned()),
-        );
+        script.asked.push(Asked { watch, version: parameter("resourceVersion").map(str::to_owned), at });
+        script.accept.push(headers.get("accept").map_or(String::new(), |accept| accept.to_str().unwrap().to_owned()));
         assert!(uri.path().starts_with("/api/v1/"), "{uri}");
-        let reply = if watch {
-            script.watches.pop_front()
-        } else {
-            script.lists.pop_front()
-        };
+        let reply = if watch { script.watches.pop_front() } else { script.lists.pop_front() };
         let lines = |events: Vec<Value>| {
-            stream::iter(events)
-                .map(|event| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{event}\n"))))
+            stream::iter(events).map(|event| Ok::<_, std::convert::Infallible>(Bytes::from(format!("{event}\n"))))
         };
         Some(match (watch, reply.unwrap_or(Reply::Good(Vec::new()))) {
-            (true, Reply::Good(events)) => {
-                Body::from_stream(lines(events).chain(stream::pending())).into_response()
-            }
+            (true, Reply::Good(events)) => Body::from_stream(lines(events).chain(stream::pending())).into_response(),
             (true, Reply::Closed(events)) => Body::from_stream(lines(events)).into_response(),
             (false, Reply::Good(items) | Reply::Closed(items)) => {
-                let kind = if uri.path().ends_with("secrets") {
-                    "PartialObjectMetadataList"
-                } else {
-                    "ConfigMapList"
-                };
+                let kind = if uri.path().ends_with("secrets") { "PartialObjectMetadataList" } else { "ConfigMapList" };
                 let version = 100 + script.asked.len();
                 let list = json!({"apiVersion": "v1", "kind": kind, "items": items,
                 "metadata": {"resourceVersion": version.to_string()}});
@@ -201,24 +164,13 @@ fn run(fake: &Fake) -> Running {
         }
         let _ = sender.send(change);
     };
-    let watch = Watch::new(
-        "config maps",
-        Api::all(fake.client()),
-        watcher::Config::default(),
-        writer,
-        on_change,
-    );
+    let watch = Watch::new("config maps", Api::all(fake.client()), watcher::Config::default(), writer, on_change);
     let synced = watch.synced();
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move {
         watch.run().await;
     });
-    Running {
-        changes,
-        store,
-        synced,
-        _task: task,
-    }
+    Running { changes, store, synced, _task: task }
 }
 
 impl Running {
@@ -249,20 +201,12 @@ async fn list_and_events_reach_the_store_and_the_listener() {
         event("DELETED", &object("b", 13)),
         event("ADDED", &object("end", 14)),
     ];
-    let fake = fake(
-        vec![Reply::Good(vec![object("a", 1), object("b", 2)])],
-        vec![Reply::Good(events)],
-    );
+    let fake = fake(vec![Reply::Good(vec![object("a", 1), object("b", 2)])], vec![Reply::Good(events)]);
     let mut running = run(&fake);
     assert_eq!(running.until("resynced").await, ["+a", "+b", "resynced"]);
     assert!(*running.synced.borrow());
     assert_eq!(running.until("+end").await, ["+a", "+c", "+end", "-b"]);
-    let mut names: Vec<_> = running
-        .store
-        .state()
-        .iter()
-        .map(|object| object.name_any())
-        .collect();
+    let mut names: Vec<_> = running.store.state().iter().map(|object| object.name_any()).collect();
     names.sort();
     assert_eq!(names, ["a", "c", "end"]);
 }
@@ -270,10 +214,7 @@ async fn list_and_events_reach_the_store_and_the_listener() {
 #[tokio::test(start_paused = true)]
 async fn ballast_is_dropped_and_other_annotations_stay() {
     let events = vec![event("ADDED", &object("b", 11))];
-    let fake = fake(
-        vec![Reply::Good(vec![object("a", 1)])],
-        vec![Reply::Good(events)],
-    );
+    let fake = fake(vec![Reply::Good(vec![object("a", 1)])], vec![Reply::Good(events)]);
     let mut running = run(&fake);
     running.until("+b").await;
     assert_eq!(running.store.len(), 2);
@@ -286,44 +227,28 @@ async fn ballast_is_dropped_and_other_annotations_stay() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_refused_with_410_leads_to_a_list_at_once() {
     let fake = fake(
-        vec![
-            Reply::Good(vec![object("a", 1)]),
-            Reply::Good(vec![object("a", 1), object("b", 9)]),
-        ],
+        vec![Reply::Good(vec![object("a", 1)]), Reply::Good(vec![object("a", 1), object("b", 9)])],
         vec![Reply::Fail(410)],
     );
     let mut running = run(&fake);
     assert_eq!(running.until("resynced").await, ["+a", "resynced"]);
-    assert_eq!(
-        running.until("resynced").await,
-        ["+b", "resynced"],
-        "unchanged objects are not told again"
-    );
+    assert_eq!(running.until("resynced").await, ["+b", "resynced"], "unchanged objects are not told again");
     let lists = fake.asked(false);
     assert_eq!(lists.len(), 2);
-    assert!(
-        lists[1].at - lists[0].at < Duration::from_secs(1),
-        "{lists:?}"
-    );
+    assert!(lists[1].at - lists[0].at < Duration::from_secs(1), "{lists:?}");
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_error_event_410_leads_to_a_list_at_once() {
     let fake = fake(
-        vec![
-            Reply::Good(vec![object("a", 1)]),
-            Reply::Good(vec![object("b", 9)]),
-        ],
+        vec![Reply::Good(vec![object("a", 1)]), Reply::Good(vec![object("b", 9)])],
         vec![Reply::Good(vec![event("ERROR", &gone())])],
     );
     let mut running = run(&fake);
     assert_eq!(running.until("resynced").await, ["+a", "resynced"]);
     assert_eq!(running.until("resynced").await, ["+b", "-a", "resynced"]);
     let lists = fake.asked(false);
-    assert!(
-        lists[1].at - lists[0].at < Duration::from_secs(1),
-        "{lists:?}"
-    );
+    assert!(lists[1].at - lists[0].at < Duration::from_secs(1), "{lists:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -340,20 +265,14 @@ async fn a_watch_that_is_always_refused_does_not_list_without_a_pause() {
 
 #[tokio::test(start_paused = true)]
 async fn failing_lists_are_retried_with_growing_pauses() {
-    let lists = (0..4)
-        .map(|_| Reply::Fail(500))
-        .chain([Reply::Good(vec![object("a", 1)])])
-        .collect();
+    let lists = (0..4).map(|_| Reply::Fail(500)).chain([Reply::Good(vec![object("a", 1)])]).collect();
     let fake = fake(lists, Vec::new());
     let mut running = run(&fake);
     assert!(!*running.synced.borrow());
     assert_eq!(running.until("resynced").await, ["+a", "resynced"]);
     assert!(*running.synced.borrow());
     let asked = fake.asked(false);
-    let pauses: Vec<_> = asked
-        .windows(2)
-        .map(|pair| (pair[1].at - pair[0].at).as_secs_f64())
-        .collect();
+    let pauses: Vec<_> = asked.windows(2).map(|pair| (pair[1].at - pair[0].at).as_secs_f64()).collect();
     assert_eq!(pauses.len(), 4);
     for (pause, full) in pauses.iter().zip([0.8, 1.6, 3.2, 6.4]) {
         assert!((full * 0.74..=full + 0.1).contains(pause), "{pauses:?}");
@@ -363,25 +282,14 @@ async fn failing_lists_are_retried_with_growing_pauses() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_keeps_failing_is_built_anew() {
     let watches = (0..5).map(|_| Reply::Fail(500)).collect();
-    let fake = fake(
-        vec![
-            Reply::Good(vec![object("a", 1)]),
-            Reply::Good(vec![object("b", 9)]),
-        ],
-        watches,
-    );
+    let fake = fake(vec![Reply::Good(vec![object("a", 1)]), Reply::Good(vec![object("b", 9)])], watches);
     let mut running = run(&fake);
     running.until("resynced").await;
     assert_eq!(running.until("resynced").await, ["+b", "-a", "resynced"]);
     assert_eq!(fake.asked(false).len(), 2);
     let watches = fake.asked(true);
     assert!(watches.len() >= 5);
-    assert!(
-        watches[..5]
-            .iter()
-            .all(|watch| watch.version == watches[0].version),
-        "{watches:?}"
-    );
+    assert!(watches[..5].iter().all(|watch| watch.version == watches[0].version), "{watches:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -397,11 +305,7 @@ async fn a_closed_watch_goes_on_where_it_stopped() {
     let mut running = run(&fake);
     assert_eq!(running.until("+c").await, ["+a", "+b", "+c", "resynced"]);
     assert_eq!(fake.asked(false).len(), 1, "a relist for a mere disconnect");
-    let versions: Vec<_> = fake
-        .asked(true)
-        .into_iter()
-        .map(|watch| watch.version.unwrap())
-        .collect();
+    let versions: Vec<_> = fake.asked(true).into_iter().map(|watch| watch.version.unwrap()).collect();
     assert_eq!(&versions[1..3], ["207", "207"]);
 }
 
@@ -411,52 +315,33 @@ async fn what_vanished_or_was_replaced_while_we_did_not_look_is_told() {
     reborn["metadata"]["uid"] = json!("uid-other");
     let fake = fake(
         vec![
-            Reply::Good(vec![
-                object("a", 1),
-                object("b", 2),
-                object("c", 3),
-                object("d", 4),
-            ]),
+            Reply::Good(vec![object("a", 1), object("b", 2), object("c", 3), object("d", 4)]),
             Reply::Good(vec![reborn, object("c", 3), object("d", 10)]),
         ],
         vec![Reply::Fail(410)],
     );
     let mut running = run(&fake);
     running.until("resynced").await;
-    assert_eq!(
-        running.until("resynced").await,
-        ["+b", "+d", "-a", "-b", "resynced"]
-    );
+    assert_eq!(running.until("resynced").await, ["+b", "+d", "-a", "-b", "resynced"]);
     assert_eq!(running.store.len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_list_that_fails_halfway_leaves_the_store_as_it_was() {
     let fake = fake(
-        vec![
-            Reply::Good(vec![object("a", 1)]),
-            Reply::Fail(500),
-            Reply::Good(vec![object("a", 1)]),
-        ],
+        vec![Reply::Good(vec![object("a", 1)]), Reply::Fail(500), Reply::Good(vec![object("a", 1)])],
         vec![Reply::Fail(410)],
     );
     let mut running = run(&fake);
     running.until("resynced").await;
-    assert_eq!(
-        running.until("resynced").await,
-        ["resynced"],
-        "an object was lost and found"
-    );
+    assert_eq!(running.until("resynced").await, ["resynced"], "an object was lost and found");
     assert_eq!(fake.asked(false).len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_poisoned_event_does_not_end_the_watch() {
     let poison = json!({"type": "ADDED", "object": {"metadata": "not an object"}});
-    let fake = fake(
-        Vec::new(),
-        vec![Reply::Good(vec![poison, event("ADDED", &object("b", 7))])],
-    );
+    let fake = fake(Vec::new(), vec![Reply::Good(vec![poison, event("ADDED", &object("b", 7))])]);
     let mut running = run(&fake);
     running.until("+b").await;
 }
@@ -465,22 +350,13 @@ async fn a_poisoned_event_does_not_end_the_watch() {
 async fn metadata_only_watches_ask_for_metadata_only() {
     let item = json!({"apiVersion": "meta.k8s.io/v1", "kind": "PartialObjectMetadata",
         "metadata": {"name": "s", "namespace": "team", "uid": "u", "resourceVersion": "3"}});
-    let fake = fake(
-        vec![Reply::Good(vec![item.clone()])],
-        vec![Reply::Good(vec![event("DELETED", &item)])],
-    );
+    let fake = fake(vec![Reply::Good(vec![item.clone()])], vec![Reply::Good(vec![event("DELETED", &item)])]);
     let (_, writer) = store::<PartialObjectMeta<Secret>>();
     let (sender, mut changes) = mpsc::unbounded_channel();
     let api = Api::<PartialObjectMeta<Secret>>::all(fake.client());
-    let watch = Watch::new(
-        "secrets",
-        api,
-        watcher::Config::default(),
-        writer,
-        move |change| {
-            let _ = sender.send(change);
-        },
-    );
+    let watch = Watch::new("secrets", api, watcher::Config::default(), writer, move |change| {
+        let _ = sender.send(change);
+    });
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
         watch.run().await;
@@ -505,13 +381,7 @@ async fn does_not_beat(lists: Vec<Reply>) {
     let fake = fake(lists, Vec::new());
     let (_, writer) = store::<ConfigMap>();
     let api = Api::all(fake.client());
-    let watch = Watch::new(
-        "config maps",
-        api,
-        watcher::Config::default(),
-        writer,
-        |_| (),
-    );
+    let watch = Watch::new("config maps", api, watcher::Config::default(), writer, |_| ());
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
         watch.with_pulse(pulse).run().await;
@@ -546,13 +416,7 @@ async fn a_watch_without_events_is_alive() {
     let fake = fake(Vec::new(), Vec::new());
     let (_, writer) = store::<ConfigMap>();
     let api = Api::all(fake.client());
-    let watch = Watch::new(
-        "config maps",
-        api,
-        watcher::Config::default(),
-        writer,
-        |_| (),
-    );
+    let watch = Watch::new("config maps", api, watcher::Config::default(), writer, |_| ());
     let mut synced = watch.synced();
     let mut tasks = tokio::task::JoinSet::new();
     tasks.spawn(async move {
@@ -569,49 +433,22 @@ async fn a_watch_without_events_is_alive() {
 fn pauses_grow_to_a_limit_and_start_again_after_a_success() {
     let mut recovery = Recovery::default();
     let now = Instant::now();
-    let delays: Vec<_> = (0..8)
-        .map(|_| recovery.failed(false, now, 0.0).delay.as_millis())
-        .collect();
+    let delays: Vec<_> = (0..8).map(|_| recovery.failed(false, now, 0.0).delay.as_millis()).collect();
     assert_eq!(delays, [800, 1600, 3200, 6400, 12800, 25600, 30000, 30000]);
     assert!(recovery.succeeded());
     assert!(!recovery.succeeded());
-    assert_eq!(
-        recovery.failed(false, now, 1.0),
-        Next {
-            delay: Duration::from_millis(600),
-            rebuild: false
-        }
-    );
+    assert_eq!(recovery.failed(false, now, 1.0), Next { delay: Duration::from_millis(600), rebuild: false });
 }
 
 #[test]
 fn every_fifth_failure_and_every_410_rebuilds() {
     let mut recovery = Recovery::default();
     let now = Instant::now();
-    let rebuilds: Vec<_> = (0..10)
-        .map(|_| recovery.failed(false, now, 0.0).rebuild)
-        .collect();
-    assert_eq!(
-        rebuilds,
-        [
-            false, false, false, false, true, false, false, false, false, true
-        ]
-    );
+    let rebuilds: Vec<_> = (0..10).map(|_| recovery.failed(false, now, 0.0).rebuild).collect();
+    assert_eq!(rebuilds, [false, false, false, false, true, false, false, false, false, true]);
     let mut recovery = Recovery::default();
-    assert_eq!(
-        recovery.failed(true, now, 0.0),
-        Next {
-            delay: Duration::ZERO,
-            rebuild: true
-        }
-    );
-    assert_eq!(
-        recovery.failed(true, now, 0.0),
-        Next {
-            delay: Duration::from_millis(1600),
-            rebuild: true
-        }
-    );
+    assert_eq!(recovery.failed(true, now, 0.0), Next { delay: Duration::ZERO, rebuild: true });
+    assert_eq!(recovery.failed(true, now, 0.0), Next { delay: Duration::from_millis(1600), rebuild: true });
 }
 
 #[test]
@@ -629,14 +466,9 @@ fn a_long_quiet_run_counts_as_recovery() {
 fn the_log_names_the_first_failure_and_then_one_a_minute() {
     let mut recovery = Recovery::default();
     let now = Instant::now();
-    let logged: Vec<_> = (0..7)
-        .map(|n| recovery.may_log(now + Duration::from_secs(20 * n)))
-        .collect();
+    let logged: Vec<_> = (0..7).map(|n| recovery.may_log(now + Duration::from_secs(20 * n))).collect();
     assert_eq!(logged, [true, false, false, true, false, false, true]);
     recovery.failed(false, now, 0.0);
     recovery.succeeded();
-    assert!(
-        recovery.may_log(now + Duration::from_secs(121)),
-        "a new trouble is logged at once"
-    );
+    assert!(recovery.may_log(now + Duration::from_secs(121)), "a new trouble is logged at once");
 }

@@ -38,9 +38,7 @@ impl FromStr for ClusterUuid {
     fn from_str(text: &str) -> Result<Self, IdError> {
         // `Uuid::parse_str` also takes braces, URNs and no hyphens; the API does not.
         let parsed = (text.len() == 36).then(|| uuid::Uuid::parse_str(text).ok()).flatten();
-        parsed.map(Self).ok_or_else(|| {
-            IdError::new("uuid", "must have the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx")
-        })
+        parsed.map(Self).ok_or_else(|| IdError::new("uuid", "must have the form xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"))
     }
 }
 
@@ -160,10 +158,7 @@ impl ClusterDomain {
     }
 
     fn host_part(text: &str) -> &str {
-        let rest = text
-            .strip_prefix("https://")
-            .or_else(|| text.strip_prefix("http://"))
-            .unwrap_or(text);
+        let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or(text);
         rest.strip_suffix('/').unwrap_or(rest)
     }
 

@@ -19,15 +19,13 @@ mod scene_tests;
 
 pub use claims::{Claim, Claims, ObjectKey};
 pub use desired::{
-    Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, Management, ReadyWhen,
-    RecreatePolicy, SpecError,
+    Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, Management, ReadyWhen, RecreatePolicy, SpecError,
 };
 pub use ids::{
-    AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin,
-    Provenance, TenantId,
+    AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin, Provenance, TenantId,
 };
 pub use memory::Memory;
-pub use observed::{Access, Absence, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
+pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
 pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stance, Step, plan};
 pub use reason::Reason;
 pub use recorded::{Annotated, Identity, Intent, Recorded};

@@ -294,7 +294,8 @@ fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -
     if !absence.listed_after {
         return false;
     }
-    let noted_same = identity.origin.as_ref() == Some(&who.origin) && identity.credential.as_ref() == Some(&who.credential);
+    let noted_same =
+        identity.origin.as_ref() == Some(&who.origin) && identity.credential.as_ref() == Some(&who.credential);
     let accepted_now = case
         .memory
         .delete_accepted

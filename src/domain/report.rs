@@ -217,7 +217,9 @@ fn facts(case: &Case<'_>, plan: &Plan, before: &StatusFacts) -> StatusFacts {
             seen.or(named).map(|record| (record.uuid, Some(record.tenant), Provenance::Adopted))
         }
         // Contradicting notes stay as they are until a person has looked.
-        Standing::Conflict(_) => before.uuid.map(|uuid| (uuid, before.tenant, before.origin.unwrap_or(Provenance::Adopted))),
+        Standing::Conflict(_) => {
+            before.uuid.map(|uuid| (uuid, before.tenant, before.origin.unwrap_or(Provenance::Adopted)))
+        }
         Standing::Nothing | Standing::Wish(_) => None,
     };
     // A pass that ends with an open intent ends in doubt, whatever it calls it: an outage hides the doubt, not the POST.

@@ -27,22 +27,13 @@ impl Readiness {
     /// The gate of that name; closed when it is new.
     pub fn gate(&self, name: &str) -> Gate {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates
-            .entry(name.to_owned())
-            .or_insert_with(|| Gate {
-                open: Arc::default(),
-            })
-            .clone()
+        gates.entry(name.to_owned()).or_insert_with(|| Gate { open: Arc::default() }).clone()
     }
 
     /// The names of the closed gates, sorted. None: ready.
     pub fn closed(&self) -> Vec<String> {
         let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        gates
-            .iter()
-            .filter(|(_, gate)| !gate.is_open())
-            .map(|(name, _)| name.clone())
-            .collect()
+        gates.iter().filter(|(_, gate)| !gate.is_open()).map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -86,10 +77,7 @@ pub struct Pulse {
 
 impl Default for Liveness {
     fn default() -> Self {
-        Self {
-            origin: Instant::now(),
-            watched: Arc::default(),
-        }
+        Self { origin: Instant::now(), watched: Arc::default() }
     }
 }
 
@@ -97,19 +85,10 @@ impl Liveness {
     /// Watches a heart that must beat at least every `max_age`; its first beat is now.
     /// A name that is watched already is watched anew, and the older pulse counts no more.
     pub fn watch(&self, name: &str, max_age: Duration) -> Pulse {
-        let pulse = Pulse {
-            origin: self.origin,
-            beat: Arc::default(),
-        };
+        let pulse = Pulse { origin: self.origin, beat: Arc::default() };
         pulse.beat();
-        let watched = Watched {
-            max_age,
-            beat: Arc::clone(&pulse.beat),
-        };
-        self.watched
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(name.to_owned(), watched);
+        let watched = Watched { max_age, beat: Arc::clone(&pulse.beat) };
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), watched);
         pulse
     }
 
@@ -118,9 +97,7 @@ impl Liveness {
         let now = self.origin.elapsed();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|_, watched| Arc::strong_count(&watched.beat) > 1);
-        let age = |watched: &Watched| {
-            now.saturating_sub(Duration::from_millis(watched.beat.load(Ordering::Relaxed)))
-        };
+        let age = |watched: &Watched| now.saturating_sub(Duration::from_millis(watched.beat.load(Ordering::Relaxed)));
         watched
             .iter()
             .filter(|(_, watched)| age(watched) > watched.max_age)

@@ -11,21 +11,14 @@ const HOUR: Duration = Duration::from_secs(3600);
 fn readiness_names_every_closed_gate() {
     let readiness = Readiness::default();
     assert!(readiness.closed().is_empty());
-    let (clusters, crds) = (
-        readiness.gate("clusters synced"),
-        readiness.gate("CRDs served"),
-    );
+    let (clusters, crds) = (readiness.gate("clusters synced"), readiness.gate("CRDs served"));
     assert_eq!(readiness.closed(), ["CRDs served", "clusters synced"]);
     crds.open();
     assert_eq!(readiness.closed(), ["clusters synced"]);
     clusters.open();
     assert!(readiness.closed().is_empty());
     readiness.gate("clusters synced").close();
-    assert_eq!(
-        readiness.closed(),
-        ["clusters synced"],
-        "the same name is the same gate"
-    );
+    assert_eq!(readiness.closed(), ["clusters synced"], "the same name is the same gate");
 }
 
 #[test]
@@ -41,10 +34,7 @@ fn liveness_names_the_heart_that_stopped() {
     assert_eq!(liveness.stale()[0].0, "stopped");
     assert_eq!(liveness.stale().len(), 1);
     drop(stopped);
-    assert!(
-        liveness.stale().is_empty(),
-        "a finished task counts as stuck"
-    );
+    assert!(liveness.stale().is_empty(), "a finished task counts as stuck");
 }
 
 #[test]

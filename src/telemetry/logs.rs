@@ -23,18 +23,8 @@ const DEFAULT_FILTER: &str = "info,kube_client=off,kube_runtime=error";
 
 /// Crates that see whole requests and responses. `kube_client` for one prints a body that it cannot decode as a
 /// warning, and such a body may be a Secret. Their events below [`Level::ERROR`] are dropped whatever `RUST_LOG` says.
-const WIRE_CRATES: [&str; 10] = [
-    "kube_client",
-    "hyper",
-    "hyper_util",
-    "h2",
-    "reqwest",
-    "rustls",
-    "hyper_rustls",
-    "tower",
-    "tower_http",
-    "axum",
-];
+const WIRE_CRATES: [&str; 10] =
+    ["kube_client", "hyper", "hyper_util", "h2", "reqwest", "rustls", "hyper_rustls", "tower", "tower_http", "axum"];
 
 /// How a log line is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -50,9 +40,7 @@ pub enum LogFormat {
 #[derive(Debug, Error)]
 pub enum LogError {
     /// `RUST_LOG` is not a list of `target=level` directives.
-    #[error(
-        "RUST_LOG is not a valid filter: {0}; an example is \"info,runai_cluster_operator=debug\""
-    )]
+    #[error("RUST_LOG is not a valid filter: {0}; an example is \"info,runai_cluster_operator=debug\"")]
     Filter(#[source] ParseError),
     /// The process has a subscriber already.
     #[error("logging is set up already: {0}")]
@@ -66,9 +54,7 @@ pub enum LogError {
 pub fn init(format: LogFormat) -> Result<(), LogError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_default();
     let colour = io::stderr().is_terminal() && !no_color(std::env::var("NO_COLOR").ok().as_deref());
-    subscriber(format, &directives, colour, io::stderr)?
-        .try_init()
-        .map_err(LogError::AlreadySet)
+    subscriber(format, &directives, colour, io::stderr)?.try_init().map_err(LogError::AlreadySet)
 }
 
 /// `NO_COLOR` counts when it is set and not empty (<https://no-color.org>).
@@ -76,20 +62,11 @@ fn no_color(value: Option<&str>) -> bool {
     value.is_some_and(|value| !value.is_empty())
 }
 
-fn subscriber<W>(
-    format: LogFormat,
-    directives: &str,
-    colour: bool,
-    out: W,
-) -> Result<impl Subscriber, LogError>
+fn subscriber<W>(format: LogFormat, directives: &str, colour: bool, out: W) -> Result<impl Subscriber, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let directives = if directives.trim().is_empty() {
-        DEFAULT_FILTER
-    } else {
-        directives
-    };
+    let directives = if directives.trim().is_empty() { DEFAULT_FILTER } else { directives };
     let filter = EnvFilter::try_new(directives).map_err(LogError::Filter)?;
     let layer = layer(format, colour, out).with_filter(filter.and(filter_fn(may_speak)));
     Ok(tracing_subscriber::registry().with(layer))
@@ -103,12 +80,7 @@ where
     let layer = tracing_subscriber::fmt::layer().with_writer(out);
     match format {
         LogFormat::Text => layer.with_ansi(colour).boxed(),
-        LogFormat::Json => layer
-            .json()
-            .flatten_event(true)
-            .with_current_span(true)
-            .with_span_list(false)
-            .boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
     }
 }
 

@@ -36,10 +36,7 @@ fn info_is_the_default_level() {
         tracing::info!(cluster = "a", "seen");
         tracing::debug!("hidden");
     });
-    assert!(
-        log.contains("INFO") && log.contains("seen") && log.contains("cluster=\"a\""),
-        "{log}"
-    );
+    assert!(log.contains("INFO") && log.contains("seen") && log.contains("cluster=\"a\""), "{log}");
     assert!(!log.contains("hidden"), "{log}");
     assert!(!log.contains('\u{1b}'), "colour without a terminal: {log}");
 }
@@ -57,10 +54,7 @@ fn json_is_one_object_per_line() {
         tracing::warn!(uuid = "u-1", "careful");
         tracing::warn!("again");
     });
-    let lines: Vec<serde_json::Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[0]["message"], "careful");
     assert_eq!(lines[0]["uuid"], "u-1");
@@ -70,22 +64,15 @@ fn json_is_one_object_per_line() {
 
 #[test]
 fn libraries_that_see_bodies_stay_silent_at_every_level() {
-    let log = log_of(
-        LogFormat::Text,
-        "trace,kube_client::client=trace,h2=trace",
-        || {
-            tracing::warn!(target: "kube_client::client", "canary-secret-body");
-            tracing::trace!(target: "h2::codec::framed_read", "canary-secret-frame");
-            tracing::debug!(target: "reqwest::connect", "canary-secret-url");
-            tracing::error!(target: "kube_client::client::builder", "failed with status 500");
-            tracing::info!(target: "h2o", "not a wire crate");
-        },
-    );
+    let log = log_of(LogFormat::Text, "trace,kube_client::client=trace,h2=trace", || {
+        tracing::warn!(target: "kube_client::client", "canary-secret-body");
+        tracing::trace!(target: "h2::codec::framed_read", "canary-secret-frame");
+        tracing::debug!(target: "reqwest::connect", "canary-secret-url");
+        tracing::error!(target: "kube_client::client::builder", "failed with status 500");
+        tracing::info!(target: "h2o", "not a wire crate");
+    });
     assert!(!log.contains("canary"), "{log}");
-    assert!(
-        log.contains("failed with status 500") && log.contains("not a wire crate"),
-        "{log}"
-    );
+    assert!(log.contains("failed with status 500") && log.contains("not a wire crate"), "{log}");
 }
 
 #[test]

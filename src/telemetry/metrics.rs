@@ -22,9 +22,7 @@ pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; cha
 const PREFIX: &str = "runai_operator";
 
 /// Upper bounds in seconds. A pass without remote calls takes a millisecond; one that creates may wait for 20 s.
-const RECONCILE_BUCKETS: [f64; 12] = [
-    0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
-];
+const RECONCILE_BUCKETS: [f64; 12] = [0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
 /// Upper bounds in seconds, up to the total deadline of a remote call.
 const API_BUCKETS: [f64; 10] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0];
 /// Upper bounds in seconds: no wait at all, up to the longest obeyed `Retry-After` of 5 minutes.
@@ -166,38 +164,22 @@ impl Metrics {
 
     fn register(&self) -> Registry {
         let mut registry = Registry::with_prefix(PREFIX);
-        registry.register(
-            "reconcile",
-            "Passes over objects, by how they ended",
-            self.reconciles.clone(),
-        );
+        registry.register("reconcile", "Passes over objects, by how they ended", self.reconciles.clone());
         registry.register_with_unit(
             "reconcile_duration",
             "Duration of a pass",
             Unit::Seconds,
             self.reconcile_duration.clone(),
         );
-        registry.register(
-            "reconcile_errors",
-            "Passes that failed, by reason",
-            self.reconcile_errors.clone(),
-        );
-        registry.register(
-            "api_requests",
-            "Calls to control planes, by HTTP status",
-            self.api_requests.clone(),
-        );
+        registry.register("reconcile_errors", "Passes that failed, by reason", self.reconcile_errors.clone());
+        registry.register("api_requests", "Calls to control planes, by HTTP status", self.api_requests.clone());
         registry.register_with_unit(
             "api_request_duration",
             "Duration of a call to a control plane, without waiting for a permit",
             Unit::Seconds,
             self.api_request_duration.clone(),
         );
-        registry.register(
-            "token_refresh",
-            "Token requests, by how they ended",
-            self.token_refreshes.clone(),
-        );
+        registry.register("token_refresh", "Token requests, by how they ended", self.token_refreshes.clone());
         registry.register_with_unit(
             "rate_limit_wait",
             "Time a call waited for a permit of the rate limiter",
@@ -209,36 +191,24 @@ impl Metrics {
 
     /// Counts one pass of `controller`.
     pub fn reconciled(&self, controller: &'static str, result: ReconcileResult, took: Duration) {
-        self.reconciles
-            .get_or_create(&ReconcileLabels { controller, result })
-            .inc();
-        self.reconcile_duration
-            .get_or_create(&ControllerLabels { controller })
-            .observe(took.as_secs_f64());
+        self.reconciles.get_or_create(&ReconcileLabels { controller, result }).inc();
+        self.reconcile_duration.get_or_create(&ControllerLabels { controller }).observe(took.as_secs_f64());
     }
 
     /// Counts one failed pass under its reason.
     pub fn reconcile_error(&self, reason: &'static str) {
-        self.reconcile_errors
-            .get_or_create(&ReasonLabels { reason })
-            .inc();
+        self.reconcile_errors.get_or_create(&ReasonLabels { reason }).inc();
     }
 
     /// Counts one remote call.
     pub fn api_request(&self, operation: &'static str, code: ApiCode, took: Duration) {
-        self.api_requests
-            .get_or_create(&CallLabels { operation, code })
-            .inc();
-        self.api_request_duration
-            .get_or_create(&OperationLabels { operation })
-            .observe(took.as_secs_f64());
+        self.api_requests.get_or_create(&CallLabels { operation, code }).inc();
+        self.api_request_duration.get_or_create(&OperationLabels { operation }).observe(took.as_secs_f64());
     }
 
     /// Counts one token request.
     pub fn token_refresh(&self, result: RefreshResult) {
-        self.token_refreshes
-            .get_or_create(&RefreshLabels { result })
-            .inc();
+        self.token_refreshes.get_or_create(&RefreshLabels { result }).inc();
     }
 
     /// Records how long one call waited for the rate limiter.

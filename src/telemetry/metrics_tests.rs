@@ -27,9 +27,7 @@ fn text(metrics: &Metrics) -> String {
 
 /// The value of the one series that is spelled exactly so.
 fn value(text: &str, series: &str) -> Option<f64> {
-    let mut found = text
-        .lines()
-        .filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
+    let mut found = text.lines().filter_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok());
     let value = found.next();
     assert_eq!(found.next(), None, "{series} is there twice");
     value
@@ -40,10 +38,7 @@ fn facts() -> ObjectFacts {
         uuid: Some("u-1".into()),
         version: Some("2.23.1".into()),
         state: Some("Connected".into()),
-        conditions: vec![
-            ("Ready".into(), "True".into()),
-            ("Synced".into(), "Unknown".into()),
-        ],
+        conditions: vec![("Ready".into(), "True".into()), ("Synced".into(), "Unknown".into())],
         last_liveness: Some(1_700_000_000.5),
         deletion_stalled: false,
     }
@@ -52,16 +47,8 @@ fn facts() -> ObjectFacts {
 #[test]
 fn counters_and_histograms_have_the_documented_names() {
     let metrics = metrics();
-    metrics.reconciled(
-        "cluster",
-        ReconcileResult::Success,
-        Duration::from_millis(3),
-    );
-    metrics.reconciled(
-        "cluster",
-        ReconcileResult::Waiting,
-        Duration::from_millis(300),
-    );
+    metrics.reconciled("cluster", ReconcileResult::Success, Duration::from_millis(3));
+    metrics.reconciled("cluster", ReconcileResult::Waiting, Duration::from_millis(300));
     metrics.reconciled("cluster", ReconcileResult::Error, Duration::from_secs(3));
     metrics.reconcile_error("NameConflict");
     metrics.api_request("list", ApiCode::Status(200), Duration::from_millis(30));
@@ -71,44 +58,22 @@ fn counters_and_histograms_have_the_documented_names() {
     metrics.rate_limit_wait(Duration::from_millis(50));
     let text = text(&metrics);
     for (series, expected) in [
-        (
-            r#"reconcile_total{controller="cluster",result="success"}"#,
-            1.0,
-        ),
-        (
-            r#"reconcile_total{controller="cluster",result="waiting"}"#,
-            1.0,
-        ),
-        (
-            r#"reconcile_total{controller="cluster",result="error"}"#,
-            1.0,
-        ),
-        (
-            r#"reconcile_duration_seconds_count{controller="cluster"}"#,
-            3.0,
-        ),
-        (
-            r#"reconcile_duration_seconds_bucket{le="0.5",controller="cluster"}"#,
-            2.0,
-        ),
+        (r#"reconcile_total{controller="cluster",result="success"}"#, 1.0),
+        (r#"reconcile_total{controller="cluster",result="waiting"}"#, 1.0),
+        (r#"reconcile_total{controller="cluster",result="error"}"#, 1.0),
+        (r#"reconcile_duration_seconds_count{controller="cluster"}"#, 3.0),
+        (r#"reconcile_duration_seconds_bucket{le="0.5",controller="cluster"}"#, 2.0),
         (r#"reconcile_errors_total{reason="NameConflict"}"#, 1.0),
         (r#"api_requests_total{operation="list",code="200"}"#, 1.0),
         (r#"api_requests_total{operation="create",code="none"}"#, 1.0),
-        (
-            r#"api_request_duration_seconds_count{operation="list"}"#,
-            1.0,
-        ),
+        (r#"api_request_duration_seconds_count{operation="list"}"#, 1.0),
         (r#"token_refresh_total{result="success"}"#, 1.0),
         (r#"token_refresh_total{result="error"}"#, 1.0),
         ("rate_limit_wait_seconds_count", 1.0),
         ("leader", 0.0),
         ("deletions_stalled", 0.0),
     ] {
-        assert_eq!(
-            value(&text, &format!("runai_operator_{series}")),
-            Some(expected),
-            "{series} in\n{text}"
-        );
+        assert_eq!(value(&text, &format!("runai_operator_{series}")), Some(expected), "{series} in\n{text}");
     }
 }
 
@@ -118,10 +83,8 @@ fn every_family_is_declared_once_and_with_the_prefix() {
     metrics.reconciled("cluster", ReconcileResult::Success, Duration::ZERO);
     metrics.object("team", "a", Some(&facts()));
     let text = text(&metrics);
-    let mut families: Vec<&str> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
+    let mut families: Vec<&str> =
+        text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
     let count = families.len();
     families.sort_unstable();
     families.dedup();
@@ -137,44 +100,16 @@ fn an_object_shows_its_facts() {
     metrics.object("team", "a", Some(&facts()));
     let text = text(&metrics);
     for (series, expected) in [
-        (
-            r#"cluster_info{namespace="team",name="a",uuid="u-1",version="2.23.1"}"#,
-            1.0,
-        ),
-        (
-            r#"cluster_state{namespace="team",name="a",state="Connected"}"#,
-            1.0,
-        ),
-        (
-            r#"cluster_state{namespace="team",name="a",state="Disconnected"}"#,
-            0.0,
-        ),
-        (
-            r#"cluster_condition{namespace="team",name="a",type="Ready",status="True"}"#,
-            1.0,
-        ),
-        (
-            r#"cluster_condition{namespace="team",name="a",type="Ready",status="False"}"#,
-            0.0,
-        ),
-        (
-            r#"cluster_condition{namespace="team",name="a",type="Ready",status="Unknown"}"#,
-            0.0,
-        ),
-        (
-            r#"cluster_condition{namespace="team",name="a",type="Synced",status="Unknown"}"#,
-            1.0,
-        ),
-        (
-            r#"cluster_last_liveness_timestamp_seconds{namespace="team",name="a"}"#,
-            1_700_000_000.5,
-        ),
+        (r#"cluster_info{namespace="team",name="a",uuid="u-1",version="2.23.1"}"#, 1.0),
+        (r#"cluster_state{namespace="team",name="a",state="Connected"}"#, 1.0),
+        (r#"cluster_state{namespace="team",name="a",state="Disconnected"}"#, 0.0),
+        (r#"cluster_condition{namespace="team",name="a",type="Ready",status="True"}"#, 1.0),
+        (r#"cluster_condition{namespace="team",name="a",type="Ready",status="False"}"#, 0.0),
+        (r#"cluster_condition{namespace="team",name="a",type="Ready",status="Unknown"}"#, 0.0),
+        (r#"cluster_condition{namespace="team",name="a",type="Synced",status="Unknown"}"#, 1.0),
+        (r#"cluster_last_liveness_timestamp_seconds{namespace="team",name="a"}"#, 1_700_000_000.5),
     ] {
-        assert_eq!(
-            value(&text, &format!("runai_operator_{series}")),
-            Some(expected),
-            "{series} in\n{text}"
-        );
+        assert_eq!(value(&text, &format!("runai_operator_{series}")), Some(expected), "{series} in\n{text}");
     }
 }
 
@@ -183,32 +118,17 @@ fn an_object_without_facts_shows_only_that_it_exists() {
     let metrics = metrics();
     metrics.object("team", "a", Some(&ObjectFacts::default()));
     let text = text(&metrics);
-    let series: Vec<&str> = text
-        .lines()
-        .filter(|line| line.contains(r#"name="a""#))
-        .collect();
-    assert_eq!(
-        series,
-        [r#"runai_operator_cluster_info{namespace="team",name="a",uuid="",version=""} 1"#]
-    );
+    let series: Vec<&str> = text.lines().filter(|line| line.contains(r#"name="a""#)).collect();
+    assert_eq!(series, [r#"runai_operator_cluster_info{namespace="team",name="a",uuid="",version=""} 1"#]);
 }
 
 #[test]
 fn a_state_beyond_the_known_ones_is_shown_while_it_lasts() {
     let metrics = metrics();
-    let strange = ObjectFacts {
-        state: Some("Hibernating\"\n".into()),
-        ..facts()
-    };
+    let strange = ObjectFacts { state: Some("Hibernating\"\n".into()), ..facts() };
     metrics.object("team", "a", Some(&strange));
-    let series =
-        r#"runai_operator_cluster_state{namespace="team",name="a",state="Hibernating\"\n"}"#;
-    assert_eq!(
-        value(&text(&metrics), series),
-        Some(1.0),
-        "{}",
-        text(&metrics)
-    );
+    let series = r#"runai_operator_cluster_state{namespace="team",name="a",state="Hibernating\"\n"}"#;
+    assert_eq!(value(&text(&metrics), series), Some(1.0), "{}", text(&metrics));
     metrics.object("team", "a", Some(&facts()));
     assert!(!text(&metrics).contains("Hibernating"));
 }
@@ -227,23 +147,14 @@ fn series_vanish_with_their_object() {
 #[test]
 fn stalled_deletions_are_summed_up() {
     let metrics = metrics();
-    let stalled = ObjectFacts {
-        deletion_stalled: true,
-        ..facts()
-    };
+    let stalled = ObjectFacts { deletion_stalled: true, ..facts() };
     for name in ["a", "b"] {
         metrics.object("team", name, Some(&stalled));
     }
     metrics.object("team", "c", Some(&facts()));
-    assert_eq!(
-        value(&text(&metrics), "runai_operator_deletions_stalled"),
-        Some(2.0)
-    );
+    assert_eq!(value(&text(&metrics), "runai_operator_deletions_stalled"), Some(2.0));
     metrics.object("team", "a", None);
-    assert_eq!(
-        value(&text(&metrics), "runai_operator_deletions_stalled"),
-        Some(1.0)
-    );
+    assert_eq!(value(&text(&metrics), "runai_operator_deletions_stalled"), Some(1.0));
 }
 
 #[test]
@@ -253,30 +164,14 @@ fn a_control_plane_shows_age_and_counts_until_it_goes() {
     assert!(!text(&metrics).contains(r#"control_plane="new""#));
     let facts = ControlPlaneFacts {
         inventory_at: Instant::now().checked_sub(Duration::from_secs(1)),
-        registrations: Some(Registrations {
-            total: 7,
-            managed: 4,
-            unmanaged: 3,
-            deleting: 2,
-        }),
+        registrations: Some(Registrations { total: 7, managed: 4, unmanaged: 3, deleting: 2 }),
     };
     metrics.control_plane("default", Some(facts));
     let shown = text(&metrics);
-    let age = value(
-        &shown,
-        r#"runai_operator_inventory_age_seconds{control_plane="default"}"#,
-    )
-    .unwrap();
+    let age = value(&shown, r#"runai_operator_inventory_age_seconds{control_plane="default"}"#).unwrap();
     assert!((1.0..3600.0).contains(&age), "{age}");
-    for (kind, count) in [
-        ("total", 7.0),
-        ("managed", 4.0),
-        ("unmanaged", 3.0),
-        ("deleting", 2.0),
-    ] {
-        let series = format!(
-            r#"runai_operator_inventory_registrations{{control_plane="default",kind="{kind}"}}"#
-        );
+    for (kind, count) in [("total", 7.0), ("managed", 4.0), ("unmanaged", 3.0), ("deleting", 2.0)] {
+        let series = format!(r#"runai_operator_inventory_registrations{{control_plane="default",kind="{kind}"}}"#);
         assert_eq!(value(&shown, &series), Some(count), "{shown}");
     }
     metrics.control_plane("default", None);

@@ -111,11 +111,7 @@ impl Words {
 
 impl Objects {
     pub(super) fn new(known_states: &'static [&'static str]) -> Self {
-        Self {
-            known_states,
-            tables: Mutex::default(),
-            leader: OnceLock::new(),
-        }
+        Self { known_states, tables: Mutex::default(), leader: OnceLock::new() }
     }
 
     pub(super) fn set_leader_probe(&self, probe: Box<dyn Fn() -> bool + Send + Sync>) {
@@ -124,10 +120,7 @@ impl Objects {
     }
 
     pub(super) fn object(&self, namespace: &str, name: &str, facts: Option<&ObjectFacts>) {
-        let key = Key {
-            namespace: namespace.into(),
-            name: name.into(),
-        };
+        let key = Key { namespace: namespace.into(), name: name.into() };
         let mut tables = self.tables();
         let Some(facts) = facts else {
             tables.clusters.remove(&key);
@@ -161,22 +154,12 @@ impl Objects {
 
 impl Words {
     fn store(&mut self, facts: &ObjectFacts) -> Stored {
-        let ObjectFacts {
-            uuid,
-            version,
-            state,
-            conditions,
-            last_liveness,
-            deletion_stalled,
-        } = facts;
+        let ObjectFacts { uuid, version, state, conditions, last_liveness, deletion_stalled } = facts;
         Stored {
             uuid: uuid.as_deref().unwrap_or_default().into(),
             version: self.intern(version.as_deref().unwrap_or_default()),
             state: state.as_deref().map(|state| self.intern(state)),
-            conditions: conditions
-                .iter()
-                .map(|(kind, status)| (self.intern(kind), self.intern(status)))
-                .collect(),
+            conditions: conditions.iter().map(|(kind, status)| (self.intern(kind), self.intern(status))).collect(),
             last_liveness: *last_liveness,
             deletion_stalled: *deletion_stalled,
         }
@@ -201,11 +184,8 @@ impl Collector for ObjectCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let (clusters, control_planes) = {
             let tables = self.0.tables();
-            let clusters: Snapshot = tables
-                .clusters
-                .iter()
-                .map(|(key, facts)| (Arc::clone(key), Arc::clone(facts)))
-                .collect();
+            let clusters: Snapshot =
+                tables.clusters.iter().map(|(key, facts)| (Arc::clone(key), Arc::clone(facts))).collect();
             (clusters, tables.control_planes.clone())
         };
         encode_process(&mut encoder, self.0.leads(), &clusters)?;
@@ -233,10 +213,7 @@ fn gauge_family(
 struct Labels<'a>(&'a [(&'static str, &'a str)]);
 
 impl EncodeLabelSet for Labels<'_> {
-    fn encode(
-        &self,
-        encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>,
-    ) -> fmt::Result {
+    fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
         self.0.encode(encoder)
     }
 }
@@ -250,27 +227,10 @@ fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: f64
     ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
 }
 
-fn encode_process(
-    encoder: &mut DescriptorEncoder<'_>,
-    leads: bool,
-    clusters: &Snapshot,
-) -> fmt::Result {
-    gauge(
-        encoder,
-        "leader",
-        "Whether this process leads, and thus may write.",
-        flag(leads),
-    )?;
-    let stalled = clusters
-        .iter()
-        .filter(|(_, facts)| facts.deletion_stalled)
-        .count();
-    gauge(
-        encoder,
-        "deletions_stalled",
-        "Objects whose deletion is overdue.",
-        stalled as f64,
-    )
+fn encode_process(encoder: &mut DescriptorEncoder<'_>, leads: bool, clusters: &Snapshot) -> fmt::Result {
+    gauge(encoder, "leader", "Whether this process leads, and thus may write.", flag(leads))?;
+    let stalled = clusters.iter().filter(|(_, facts)| facts.deletion_stalled).count();
+    gauge(encoder, "deletions_stalled", "Objects whose deletion is overdue.", stalled as f64)
 }
 
 fn encode_control_planes(
@@ -278,44 +238,23 @@ fn encode_control_planes(
     control_planes: &BTreeMap<String, ControlPlaneFacts>,
 ) -> fmt::Result {
     let help = "Time since the list behind the current inventory was started.";
-    gauge_family(
-        encoder,
-        ("inventory_age", Some(&Unit::Seconds), help),
-        |put| {
-            for (name, facts) in control_planes {
-                if let Some(at) = facts.inventory_at {
-                    put(
-                        &Labels(&[("control_plane", name)]),
-                        at.elapsed().as_secs_f64(),
-                    )?;
-                }
+    gauge_family(encoder, ("inventory_age", Some(&Unit::Seconds), help), |put| {
+        for (name, facts) in control_planes {
+            if let Some(at) = facts.inventory_at {
+                put(&Labels(&[("control_plane", name)]), at.elapsed().as_secs_f64())?;
             }
-            Ok(())
-        },
-    )?;
+        }
+        Ok(())
+    })?;
     let help = "Registrations on the control plane; kind deleting overlaps with managed and unmanaged, total is all.";
     gauge_family(encoder, ("inventory_registrations", None, help), |put| {
         for (name, facts) in control_planes {
-            let Some(Registrations {
-                total,
-                managed,
-                unmanaged,
-                deleting,
-            }) = facts.registrations
-            else {
+            let Some(Registrations { total, managed, unmanaged, deleting }) = facts.registrations else {
                 continue;
             };
-            let kinds = [
-                ("total", total),
-                ("managed", managed),
-                ("unmanaged", unmanaged),
-                ("deleting", deleting),
-            ];
+            let kinds = [("total", total), ("managed", managed), ("unmanaged", unmanaged), ("deleting", deleting)];
             for (kind, count) in kinds {
-                put(
-                    &Labels(&[("control_plane", name), ("kind", kind)]),
-                    count as f64,
-                )?;
+                put(&Labels(&[("control_plane", name), ("kind", kind)]), count as f64)?;
             }
         }
         Ok(())
@@ -349,14 +288,7 @@ fn encode_states(
                 continue;
             };
             let mut one = |label: &str, value| {
-                put(
-                    &Labels(&[
-                        ("namespace", &key.namespace),
-                        ("name", &key.name),
-                        ("state", label),
-                    ]),
-                    flag(value),
-                )
+                put(&Labels(&[("namespace", &key.namespace), ("name", &key.name), ("state", label)]), flag(value))
             };
             for known in known_states {
                 one(known, *known == state)?;
@@ -375,12 +307,8 @@ fn encode_conditions(encoder: &mut DescriptorEncoder<'_>, clusters: &Snapshot) -
         for (key, facts) in clusters {
             for (kind, current) in &facts.conditions {
                 for status in ["True", "False", "Unknown"] {
-                    let labels = [
-                        ("namespace", &*key.namespace),
-                        ("name", &*key.name),
-                        ("type", kind),
-                        ("status", status),
-                    ];
+                    let labels =
+                        [("namespace", &*key.namespace), ("name", &*key.name), ("type", kind), ("status", status)];
                     put(&Labels(&labels), flag(status == &**current))?;
                 }
             }
@@ -391,23 +319,12 @@ fn encode_conditions(encoder: &mut DescriptorEncoder<'_>, clusters: &Snapshot) -
 
 fn encode_liveness(encoder: &mut DescriptorEncoder<'_>, clusters: &Snapshot) -> fmt::Result {
     let help = "When the cluster was last seen alive by the control plane, in Unix time.";
-    gauge_family(
-        encoder,
-        (
-            "cluster_last_liveness_timestamp",
-            Some(&Unit::Seconds),
-            help,
-        ),
-        |put| {
-            for (key, facts) in clusters {
-                if let Some(seconds) = facts.last_liveness {
-                    put(
-                        &Labels(&[("namespace", &key.namespace), ("name", &key.name)]),
-                        seconds,
-                    )?;
-                }
+    gauge_family(encoder, ("cluster_last_liveness_timestamp", Some(&Unit::Seconds), help), |put| {
+        for (key, facts) in clusters {
+            if let Some(seconds) = facts.last_liveness {
+                put(&Labels(&[("namespace", &key.namespace), ("name", &key.name)]), seconds)?;
             }
-            Ok(())
-        },
-    )
+        }
+        Ok(())
+    })
 }

@@ -81,30 +81,14 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError::Bind`].
-    pub async fn health(
-        address: SocketAddr,
-        readiness: Readiness,
-        liveness: Liveness,
-    ) -> Result<Self, ServeError> {
+    pub async fn health(address: SocketAddr, readiness: Readiness, liveness: Liveness) -> Result<Self, ServeError> {
         Self::bind("health", address, health_router(readiness, liveness)).await
     }
 
-    async fn bind(
-        what: &'static str,
-        address: SocketAddr,
-        router: Router,
-    ) -> Result<Self, ServeError> {
+    async fn bind(what: &'static str, address: SocketAddr, router: Router) -> Result<Self, ServeError> {
         let bound = TcpListener::bind(address).await;
-        let listener = bound.map_err(|source| ServeError::Bind {
-            what,
-            address,
-            source,
-        })?;
-        Ok(Self {
-            what,
-            listener,
-            router,
-        })
+        let listener = bound.map_err(|source| ServeError::Bind { what, address, source })?;
+        Ok(Self { what, listener, router })
     }
 
     /// The address in use; tells the port when the configured one was 0.
@@ -112,12 +96,7 @@ impl Server {
     /// # Errors
     /// [`ServeError::Serve`] when the socket is broken.
     pub fn address(&self) -> Result<SocketAddr, ServeError> {
-        self.listener
-            .local_addr()
-            .map_err(|source| ServeError::Serve {
-                what: self.what,
-                source,
-            })
+        self.listener.local_addr().map_err(|source| ServeError::Serve { what: self.what, source })
     }
 
     /// Serves until `shutdown` turns true or its sender is gone, then finishes the open requests.
@@ -125,11 +104,7 @@ impl Server {
     /// # Errors
     /// [`ServeError::Serve`] when the listener breaks.
     pub async fn run(self, mut shutdown: watch::Receiver<bool>) -> Result<(), ServeError> {
-        let Self {
-            what,
-            listener,
-            router,
-        } = self;
+        let Self { what, listener, router } = self;
         axum::serve(listener, router)
             .with_graceful_shutdown(async move {
                 // An error means that the sender is gone: a shutdown as well.
@@ -142,15 +117,11 @@ impl Server {
 
 fn metrics_router(metrics: Metrics) -> Router {
     let scrapes = Arc::new(Semaphore::new(SCRAPES));
-    Router::new()
-        .route("/metrics", get(scrape))
-        .with_state((metrics, scrapes))
+    Router::new().route("/metrics", get(scrape)).with_state((metrics, scrapes))
 }
 
 fn health_router(readiness: Readiness, liveness: Liveness) -> Router {
-    Router::new()
-        .route("/readyz", get(readyz).with_state(readiness))
-        .route("/livez", get(livez).with_state(liveness))
+    Router::new().route("/readyz", get(readyz).with_state(readiness)).route("/livez", get(livez).with_state(liveness))
 }
 
 async fn readyz(State(readiness): State<Readiness>) -> Response {
@@ -159,9 +130,7 @@ async fn readyz(State(readiness): State<Readiness>) -> Response {
 
 async fn livez(State(liveness): State<Liveness>) -> Response {
     let stale = liveness.stale();
-    let named = stale
-        .iter()
-        .map(|(name, age)| format!("{name} (last seen {} s ago)", age.as_secs()));
+    let named = stale.iter().map(|(name, age)| format!("{name} (last seen {} s ago)", age.as_secs()));
     verdict(&named.collect::<Vec<_>>(), "stuck")
 }
 
@@ -170,21 +139,14 @@ fn verdict(complaints: &[String], what: &str) -> Response {
     if complaints.is_empty() {
         return (StatusCode::OK, "ok\n").into_response();
     }
-    let body: String = complaints
-        .iter()
-        .map(|complaint| format!("{what}: {complaint}\n"))
-        .collect();
+    let body: String = complaints.iter().map(|complaint| format!("{what}: {complaint}\n")).collect();
     (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
 }
 
 /// Renders on a thread of the blocking pool and passes the pieces on as the reader takes them.
 async fn scrape(State((metrics, scrapes)): State<(Metrics, Arc<Semaphore>)>) -> Response {
     let Ok(permit) = scrapes.try_acquire_owned() else {
-        return (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "too many scrapes at the same time\n",
-        )
-            .into_response();
+        return (StatusCode::SERVICE_UNAVAILABLE, "too many scrapes at the same time\n").into_response();
     };
     let (pieces, received) = mpsc::channel(CHUNKS_IN_FLIGHT);
     let mut out = Pieces {
@@ -202,14 +164,8 @@ async fn scrape(State((metrics, scrapes)): State<(Metrics, Arc<Semaphore>)>) -> 
         }
         drop(permit);
     });
-    let body = stream::unfold(received, async |mut received| {
-        received.recv().await.map(|piece| (piece, received))
-    });
-    (
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        Body::from_stream(body),
-    )
-        .into_response()
+    let body = stream::unfold(received, async |mut received| received.recv().await.map(|piece| (piece, received)));
+    ([(header::CONTENT_TYPE, CONTENT_TYPE)], Body::from_stream(body)).into_response()
 }
 
 /// Collects text and sends it off piece by piece.
@@ -227,10 +183,7 @@ impl Pieces {
     }
 
     fn send(&self, piece: io::Result<Bytes>) -> fmt::Result {
-        match self
-            .runtime
-            .block_on(timeout_at(self.deadline, self.pieces.send(piece)))
-        {
+        match self.runtime.block_on(timeout_at(self.deadline, self.pieces.send(piece))) {
             Ok(Ok(())) => Ok(()),
             // The reader is gone, or too slow.
             Ok(Err(_)) | Err(_) => Err(fmt::Error),
@@ -246,11 +199,7 @@ impl Pieces {
 impl fmt::Write for Pieces {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         self.buffer.push_str(text);
-        if self.buffer.len() >= CHUNK {
-            self.flush()
-        } else {
-            Ok(())
-        }
+        if self.buffer.len() >= CHUNK { self.flush() } else { Ok(()) }
     }
 }
 

@@ -70,7 +70,11 @@ async fn stand(world: &World, fleet: &Fleet, figures: &mut Figures) {
     tokio::time::sleep(Duration::from_secs(120)).await;
     let spent = Spent::since(world, mark);
     println!("two quiet minutes: {spent:?}");
-    figures.exactly("two quiet minutes: Kubernetes requests but watches and Lease", spent.kubernetes() + spent.others.values().sum::<usize>(), 0);
+    figures.exactly(
+        "two quiet minutes: Kubernetes requests but watches and Lease",
+        spent.kubernetes() + spent.others.values().sum::<usize>(),
+        0,
+    );
     // Four intervals of 30 s, each moved by up to a tenth.
     figures.between("two quiet minutes: lists", float(spent.called(Operation::List)), 3.0, 5.0);
     figures.exactly("two quiet minutes: other remote calls", spent.calls() - spent.called(Operation::List), 0);

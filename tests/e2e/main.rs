@@ -3,7 +3,7 @@
 //!
 //! Each test has a testbed of its own, so that none sees another's objects. At most two run at once: an API server and
 //! etcd take a core while they start.
-#![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod life;
 mod world;

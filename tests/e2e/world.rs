@@ -81,7 +81,8 @@ impl World {
         let bed = Testbed::start(options).await.unwrap();
         bed.install_chart(&[]).await.unwrap();
         let simulator = Simulator::start(setup.simulator).unwrap();
-        let login = bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();
+        let login =
+            bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();
         let operator = start_operator(&bed, &login, &setup.args, setup.log);
         let mut world = Self { operator, simulator, bed, login, args: setup.args, log: setup.log, _room: room };
         world.connect_secret("connection", &[]).await;
@@ -118,7 +119,8 @@ impl World {
 
     /// Writes a connection Secret to this world's simulator; `over` replaces or adds keys.
     pub async fn connect_secret(&self, name: &str, over: &[(&str, &str)]) {
-        let mut data = json!({ "url": self.simulator.url(), "clientID": "operator", "clientSecret": "operator-secret" });
+        let mut data =
+            json!({ "url": self.simulator.url(), "clientID": "operator", "clientSecret": "operator-secret" });
         for (key, value) in over {
             data[*key] = json!(value);
         }
@@ -165,7 +167,13 @@ impl World {
         self.until_within(SOON, name, what, wanted).await
     }
 
-    pub async fn until_within(&self, limit: Duration, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    pub async fn until_within(
+        &self,
+        limit: Duration,
+        name: &str,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Value {
         let what = format!("{name}: {what}");
         let result = wait_until(limit, &what, async || match self.get(name).await {
             Some(object) if wanted(&object) => Ok(object),
@@ -268,6 +276,7 @@ pub fn control_plane(name: &str, secret: &str, spec: &Value) -> Value {
     json!({ "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiControlPlane", "metadata": { "name": name }, "spec": spec })
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
 pub fn cluster(namespace: &str, name: &str, spec: Value) -> Value {
     json!({
         "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",

@@ -206,7 +206,8 @@ impl Stage {
     }
 
     fn is_over(&self) -> bool {
-        let least = if self.kind.past_quarantine { QUARANTINE + Duration::from_secs(8) } else { Duration::from_secs(20) };
+        let least =
+            if self.kind.past_quarantine { QUARANTINE + Duration::from_secs(8) } else { Duration::from_secs(20) };
         self.posted.is_some_and(|posted| posted.elapsed() >= least)
     }
 
@@ -264,7 +265,9 @@ async fn set_the_stages(world: &World, stages: &mut [Stage]) {
     crate::crowd::until_ready(world, SOON, 3 * stages.len()).await;
     delete_all(world, stages, Who::Going).await;
     for stage in &*stages {
-        world.until(&stage.object(Who::Going), "DELETE accepted", |o| o["status"]["deleteRequestedAt"].is_string()).await;
+        world
+            .until(&stage.object(Who::Going), "DELETE accepted", |o| o["status"]["deleteRequestedAt"].is_string())
+            .await;
     }
     for stage in &*stages {
         let loss = FaultAction::LateCommit { seconds: LATE, loss: Loss::Reset };
@@ -288,7 +291,8 @@ async fn set_the_stages(world: &World, stages: &mut [Stage]) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_prove_nothing_release_nothing_send_nothing_twice_and_are_named() {
-    let setup = Setup::default().args(&["--create-deadline=4s", &format!("--create-quarantine={}s", QUARANTINE.as_secs())]);
+    let setup =
+        Setup::default().args(&["--create-deadline=4s", &format!("--create-quarantine={}s", QUARANTINE.as_secs())]);
     let world = World::start(setup).await;
     let mut stages = Vec::new();
     for (kind, seed) in kinds().into_iter().zip(100..) {

@@ -14,6 +14,8 @@ use uuid::Uuid;
 use crate::bad_specs::{BadSpec, Kind, bad_specs, manifest};
 use crate::world::{SOON, Setup, TEAM, World, condition, message, uuid};
 
+/// Objects that own a registration before anything breaks.
+const OWNERS: [&str; 8] = ["sound", "number", "policy", "text", "shape", "status", "long", "stuck"];
 const CRDS: [&str; 2] = ["runaiclusters.runai-operator.io", "runaicontrolplanes.runai-operator.io"];
 
 fn api(client: &Client, kind: Kind) -> Api<DynamicObject> {
@@ -57,10 +59,8 @@ async fn insist<T>(what: &str, attempt: impl AsyncFn() -> Result<T, kube::Error>
 /// Breaks a stored object.
 async fn break_it(client: &Client, name: &str, patch: &Value) {
     let api = api(client, Kind::Cluster);
-    insist(&format!("{name} is broken"), async || {
-        api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await
-    })
-    .await;
+    insist(&format!("{name} is broken"), async || api.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await)
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,10 +68,10 @@ async fn objects_that_do_not_fit_the_schema_harm_nobody_and_can_be_deleted() {
     let mut world = World::start(Setup::default().simulator(|config| config.delete.graceful_seconds = 0.1)).await;
     let client = world.bed.client().await.unwrap();
     let mut ids = BTreeMap::new();
-    for name in ["sound", "number", "policy", "text", "shape", "status"] {
+    for name in OWNERS {
         world.cluster(name, json!({})).await;
     }
-    for name in ["sound", "number", "policy", "text", "shape", "status"] {
+    for name in OWNERS {
         ids.insert(name, uuid(&world.until_ready(name).await));
     }
     let schemas = world.loosen().await;
@@ -79,6 +79,8 @@ async fn objects_that_do_not_fit_the_schema_harm_nobody_and_can_be_deleted() {
     break_it(&client, "policy", &json!({ "spec": { "managementPolicy": "Rule" } })).await;
     break_it(&client, "text", &json!({ "spec": { "deletion": "now" } })).await;
     break_it(&client, "shape", &json!({ "spec": "as before, please" })).await;
+    break_it(&client, "long", &json!({ "spec": { "name": "x".repeat(254) } })).await;
+    break_it(&client, "stuck", &json!({ "spec": { "version": 2.24 } })).await;
     break_status(&world, &client, ids["status"]).await;
     let seq = world.simulator.last_seq();
     let rows = bad_specs();
@@ -86,7 +88,15 @@ async fn objects_that_do_not_fit_the_schema_harm_nobody_and_can_be_deleted() {
 
     for round in ["the watch brought it", "a list brought it"] {
         all_are_explained(&world, &client, &rows, &names, round).await;
-        for (name, field) in [("number", "name"), ("policy", "managementPolicy"), ("text", "deletion"), ("shape", "spec")] {
+        let broken = [
+            ("number", "name"),
+            ("policy", "managementPolicy"),
+            ("text", "deletion"),
+            ("shape", "spec"),
+            ("long", "spec.name"),
+            ("stuck", "version"),
+        ];
+        for (name, field) in broken {
             let object = world.until_stalled(name, "InvalidSpec").await;
             assert!(message(&object, "Stalled").contains(field), "{name}: {object}");
             assert_eq!(uuid(&object), ids[name], "what is known stays");
@@ -104,6 +114,7 @@ async fn objects_that_do_not_fit_the_schema_harm_nobody_and_can_be_deleted() {
     let operations = [Operation::Create, Operation::Update, Operation::Create, Operation::Update];
     assert_eq!(mutations(&world, seq).iter().map(|(operation, _)| *operation).collect::<Vec<_>>(), operations);
 
+    gone_by_policy(&world, &ids).await;
     for (crd, schema) in CRDS.iter().zip(&schemas) {
         world.set_schema(crd, schema).await;
     }
@@ -117,7 +128,7 @@ async fn objects_that_do_not_fit_the_schema_harm_nobody_and_can_be_deleted() {
         }
     };
     wait_until(SOON, "the rules are back", strict).await.unwrap();
-    gone_by_policy(&world, &ids).await;
+    gone_under_rules(&world, &ids).await;
     corrected(&world, &client, &rows, &names).await;
     deleted(&world, &client, &rows, &names).await;
 }
@@ -133,7 +144,19 @@ async fn break_status(world: &World, client: &Client, id: Uuid) {
     let api = api(client, Kind::Cluster);
     for status in [json!("in order"), json!({ "uuid": 7, "conditions": 7, "drift": {} })] {
         let patch = json!([{ "op": "replace", "path": "/status", "value": status }]);
-        world.kubectl(&["patch", "rcl", "status", "-n", TEAM, "--subresource=status", "--type=json", "-p", &patch.to_string()]).await;
+        world
+            .kubectl(&[
+                "patch",
+                "rcl",
+                "status",
+                "-n",
+                TEAM,
+                "--subresource=status",
+                "--type=json",
+                "-p",
+                &patch.to_string(),
+            ])
+            .await;
         let object = world.until_ready("status").await;
         assert_eq!(uuid(&object), id);
         assert!(object["status"]["drift"].is_null() || object["status"]["drift"].is_array(), "{object}");
@@ -165,7 +188,8 @@ async fn all_are_explained(world: &World, client: &Client, rows: &[BadSpec], nam
             }
         }
         let find = |row: &BadSpec, name: &String| &all[&(row.kind == Kind::Cluster, name.clone())];
-        let wrong: Vec<_> = rows.iter().zip(names).filter_map(|(row, name)| explained(row, find(row, name)).err()).collect();
+        let wrong: Vec<_> =
+            rows.iter().zip(names).filter_map(|(row, name)| explained(row, find(row, name)).err()).collect();
         if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
     });
     if let Err(error) = result.await {
@@ -207,8 +231,32 @@ async fn gone_by_policy(world: &World, ids: &BTreeMap<&str, Uuid>) {
     assert_eq!(mutations(world, seq), [(Operation::Delete, Some(ids["number"].to_string()))]);
     let live = |name: &str| world.simulator.live_clusters().iter().any(|record| record.uuid == ids[name]);
     assert!(!live("number") && live("policy") && live("text"));
-    world.delete("shape").await;
-    world.until_gone("shape").await;
+}
+
+/// When the rules are back, an old value that breaks one holds nothing up: the API server judges what changes. A value of
+/// the wrong type does hold every write up, the finalizer's removal too: an Event names the field, and its correction
+/// is enough.
+async fn gone_under_rules(world: &World, ids: &BTreeMap<&str, Uuid>) {
+    let seq = world.simulator.last_seq();
+    world.delete("long").await;
+    world.until_gone("long").await;
+    world.delete("stuck").await;
+    wait_until(SOON, "an Event says what is in the way", async || {
+        let field = "involvedObject.name=stuck,reason=InvalidSpec";
+        let events = world.kubectl(&["get", "events", "-n", TEAM, "--field-selector", field, "-o", "json"]).await;
+        let events: Value = serde_json::from_str(&events).unwrap();
+        let refused = |event: &Value| {
+            event["message"].as_str().is_some_and(|m| m.contains("refuses every write") && m.contains("spec.version"))
+        };
+        let found = events["items"].as_array().unwrap().iter().filter(|event| refused(event)).count();
+        if found == 1 { Ok(()) } else { Err(format!("{found} such Events: {events}")) }
+    })
+    .await
+    .unwrap();
+    world.patch("stuck", json!({ "spec": { "version": "2.24" } })).await;
+    world.until_gone("stuck").await;
+    let delete = |name: &str| (Operation::Delete, Some(ids[name].to_string()));
+    assert_eq!(mutations(world, seq), [delete("long"), delete("stuck")], "each once");
 }
 
 /// A broken object that is put right is served like any other.
@@ -229,7 +277,8 @@ async fn deleted(world: &World, client: &Client, rows: &[BadSpec], names: &[Stri
     }
     wait_until(SOON, "the broken objects are gone", async || {
         let clusters = api(client, Kind::Cluster).list(&Default::default()).await.map_err(|error| error.to_string())?;
-        let left: Vec<_> = clusters.items.iter().filter_map(|o| o.metadata.name.clone()).filter(|n| names.contains(n)).collect();
+        let left: Vec<_> =
+            clusters.items.iter().filter_map(|o| o.metadata.name.clone()).filter(|n| names.contains(n)).collect();
         if left.is_empty() { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await

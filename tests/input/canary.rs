@@ -27,7 +27,8 @@ const TOLD: &str = "the server told that";
 
 /// An error body that gives everything away.
 fn talkative() -> Value {
-    let message = format!("{TOLD} {CLIENT_SECRET} of {CLIENT_ID} with Bearer {TOKEN} is\u{7} bad {}{TAIL}", "x".repeat(300));
+    let message =
+        format!("{TOLD} {CLIENT_SECRET} of {CLIENT_ID} with Bearer {TOKEN} is\u{7} bad {}{TAIL}", "x".repeat(300));
     json!({ "code": 1, "message": message, "detail": DETAIL, "request": { "clientSecret": CLIENT_SECRET } })
 }
 
@@ -46,7 +47,13 @@ fn disclosures() -> Vec<(&'static str, FaultAction)> {
         ("page-as-error", status(502, page())),
         ("page-as-answer", status(200, page())),
         ("odd-list", status(200, json!([{ "uuid": PAGE, "tenantId": CLIENT_SECRET, "name": DETAIL }]))),
-        ("odd-answer", status(200, json!({ "uuid": PAGE, "clusters": [{ "uuid": PAGE, "name": CLIENT_SECRET }], "accessToken": { "value": TOKEN } }))),
+        (
+            "odd-answer",
+            status(
+                200,
+                json!({ "uuid": PAGE, "clusters": [{ "uuid": PAGE, "name": CLIENT_SECRET }], "accessToken": { "value": TOKEN } }),
+            ),
+        ),
     ]
 }
 
@@ -63,8 +70,17 @@ impl Canaries {
     fn secret(&mut self, name: &str, value: &str) {
         self.text(name, value);
         self.text(&format!("{name} in JSON"), json!(value).to_string().trim_matches('"'));
-        self.text(&format!("{name} in JSON, twice"), json!(json!(value).to_string()).to_string().trim_matches(['"', '\\']));
-        let form: String = value.bytes().map(|b| if b.is_ascii_alphanumeric() || b == b'-' { char::from(b).to_string() } else { format!("%{b:02X}") }).collect();
+        self.text(
+            &format!("{name} in JSON, twice"),
+            json!(json!(value).to_string()).to_string().trim_matches(['"', '\\']),
+        );
+        let form: String =
+            value
+                .bytes()
+                .map(|b| {
+                    if b.is_ascii_alphanumeric() || b == b'-' { char::from(b).to_string() } else { format!("%{b:02X}") }
+                })
+                .collect();
         self.text(&format!("{name} in a form"), &form);
         self.text(&format!("{name} in base64"), base64(value.as_bytes()).trim_end_matches('='));
     }
@@ -96,7 +112,8 @@ fn unbase64(text: &str) -> Vec<u8> {
         _ => 63,
     };
     let digits: Vec<_> = text.trim_end_matches('=').bytes().map(digit).collect();
-    let word = |chunk: &[u8]| chunk.iter().fold(0_u32, |word, digit| word << 6 | u32::from(*digit)) << (6 * (4 - chunk.len()));
+    let word =
+        |chunk: &[u8]| chunk.iter().fold(0_u32, |word, digit| word << 6 | u32::from(*digit)) << (6 * (4 - chunk.len()));
     digits.chunks(4).flat_map(|chunk| word(chunk).to_be_bytes()[1..chunk.len()].to_vec()).collect()
 }
 
@@ -118,19 +135,29 @@ fn the_search_finds_what_it_looks_for() {
     assert_eq!(canaries.found_in("a log", format!("clientSecret={CLIENT_SECRET}").as_bytes()), ["secret in a log"]);
     let data = json!({ "clientSecret": CLIENT_SECRET }).to_string();
     assert_eq!(canaries.found_in("a body", data.as_bytes()), ["secret in JSON in a body"]);
-    assert_eq!(canaries.found_in("a form", b"client_secret=c4nary%2Bclient%2Fsecret%3D%229"), ["secret in a form in a form"]);
+    assert_eq!(
+        canaries.found_in("a form", b"client_secret=c4nary%2Bclient%2Fsecret%3D%229"),
+        ["secret in a form in a form"]
+    );
     assert_eq!(canaries.found_in("nothing", b"[redacted]"), Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_secret_comes_to_light() {
     let setup = Setup::default().args(&SHORT_DOUBT).simulator(|config| {
-        config.tenants[0].identities =
-            vec![Identity::new("operator", "operator-secret"), Identity::new(CLIENT_ID, CLIENT_SECRET), Identity::new("c4nary-app-id", APP_SECRET)];
+        config.tenants[0].identities = vec![
+            Identity::new("operator", "operator-secret"),
+            Identity::new(CLIENT_ID, CLIENT_SECRET),
+            Identity::new("c4nary-app-id", APP_SECRET),
+        ];
     });
     let mut world = World::start(setup).await;
     world.operator.sigterm_and_wait(SOON).await.unwrap();
-    let options = OperatorOptions::new(env!("CARGO_BIN_EXE_runai-cluster-operator"), world.login.kubeconfig(), world.bed.directory());
+    let options = OperatorOptions::new(
+        env!("CARGO_BIN_EXE_runai-cluster-operator"),
+        world.login.kubeconfig(),
+        world.bed.directory(),
+    );
     let options = SHORT_DOUBT.iter().fold(options, |options, arg| options.arg(*arg));
     world.operator = OperatorProcess::start(&options.env("RUST_LOG", "trace")).unwrap();
     world.operator.wait_ready(SOON).await.unwrap();
@@ -179,7 +206,8 @@ async fn changes_that_fail(world: &World) {
             if verb != "create" && matches!(action, FaultAction::Status { code: 200, .. }) {
                 continue;
             }
-            let troubled = |object: &Value| condition(object, "Synced").0 != "True" && message(object, "Synced").len() > 20;
+            let troubled =
+                |object: &Value| condition(object, "Synced").0 != "True" && message(object, "Synced").len() > 20;
             let object = world.until(&format!("{verb}-{name}"), "says what went wrong", troubled).await;
             let said = message(&object, "Synced");
             if verb != "create" && ["bad-request", "failed"].contains(&name) {
@@ -200,7 +228,11 @@ async fn lists_and_tokens_that_fail(world: &World) {
     for operation in [Operation::List, Operation::Token] {
         for (name, action) in disclosures() {
             // Aimed: a server may quote the secret that it was shown, not one of somebody else.
-            let matches = FaultMatch { operation: Some(operation), identity: Some(CLIENT_ID.to_owned()), ..FaultMatch::default() };
+            let matches = FaultMatch {
+                operation: Some(operation),
+                identity: Some(CLIENT_ID.to_owned()),
+                ..FaultMatch::default()
+            };
             world.simulator.add_fault(FaultRule { matches, ..FaultRule::new(action) });
             // Other credentials mean a connection made anew, which logs in and lists at once.
             world.connect_secret("connection", &[("clientID", CLIENT_ID), ("clientSecret", CLIENT_SECRET)]).await;
@@ -238,7 +270,15 @@ async fn search(world: &World) {
     }
     let kubeconfig: Value = serde_json::from_str(&std::fs::read_to_string(world.login.kubeconfig()).unwrap()).unwrap();
     canaries.text("Kubernetes token", kubeconfig["users"][0]["user"]["token"].as_str().unwrap());
-    let get_key = ["get", "secret", "runai-cluster-operator-identity", "-n", OPERATOR_NAMESPACE, "-o", "jsonpath={.data.hmac-key}"];
+    let get_key = [
+        "get",
+        "secret",
+        "runai-cluster-operator-identity",
+        "-n",
+        OPERATOR_NAMESPACE,
+        "-o",
+        "jsonpath={.data.hmac-key}",
+    ];
     let key = world.kubectl(&get_key).await;
     let raw = unbase64(&key);
     assert!(raw.len() >= 32, "{key}");
@@ -253,14 +293,16 @@ async fn search(world: &World) {
     assert!(text.contains(TOLD), "what may be shown is in the log");
     let mut places = vec![("the log".to_owned(), log)];
     // Everything in the cluster but Secrets: the operator may have written anywhere.
-    let kinds = "runaiclusters,runaicontrolplanes,events.events.k8s.io,events,configmaps,leases,namespaces,serviceaccounts";
+    let kinds =
+        "runaiclusters,runaicontrolplanes,events.events.k8s.io,events,configmaps,leases,namespaces,serviceaccounts";
     let objects = world.kubectl(&["get", kinds, "-A", "-o", "json", "--show-managed-fields"]).await;
     assert!(objects.contains(TOLD), "what may be shown is in a status or Event");
     let metrics = world.operator.metrics().await.unwrap();
     assert!(metrics.contains("runai_operator_api_requests_total"), "{metrics}");
     // The client id is no secret, and nobody's business either.
     for text in [&objects, &metrics] {
-        let around = |at: usize| text.chars().skip(text[..at].chars().count().saturating_sub(300)).take(600).collect::<String>();
+        let around =
+            |at: usize| text.chars().skip(text[..at].chars().count().saturating_sub(300)).take(600).collect::<String>();
         assert_eq!(text.find(CLIENT_ID).map(around), None);
     }
     places.push(("the objects".to_owned(), objects.into_bytes()));

@@ -58,8 +58,18 @@ fn help_names_commands_flags_and_variables() {
         .map(|word| word.split(['=', '[']).next().unwrap().trim_end_matches(|c: char| !c.is_ascii_alphanumeric()))
         .collect();
     for flag in [
-        "namespace", "watch-namespaces", "leader-elect", "metrics-bind", "health-bind", "log-format", "allow-insecure-http",
-        "concurrency", "default-deletion-policy", "create-quarantine", "create-deadline", "default-control-plane",
+        "namespace",
+        "watch-namespaces",
+        "leader-elect",
+        "metrics-bind",
+        "health-bind",
+        "log-format",
+        "allow-insecure-http",
+        "concurrency",
+        "default-deletion-policy",
+        "create-quarantine",
+        "create-deadline",
+        "default-control-plane",
     ] {
         assert!(flags.contains(flag), "--{flag} is not in {flags:?}");
     }

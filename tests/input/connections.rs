@@ -58,7 +58,12 @@ impl Servers {
     fn disturb(&self) {
         let target = |path: &str| format!("{}{path}", self.foreign.url());
         let redirect = |path: &str| FaultAction::Redirect { location: target(path), status: 307, phase: Phase::Pre };
-        let status = |code, body: Value| FaultAction::Status { code, body: Some(body), headers: BTreeMap::new(), phase: Phase::Pre };
+        let status = |code, body: Value| FaultAction::Status {
+            code,
+            body: Some(body),
+            headers: BTreeMap::new(),
+            phase: Phase::Pre,
+        };
         let page = json!("<html><body>please log in</body></html>");
         for (name, operation, action) in [
             ("redirected-token", Operation::Token, redirect("/api/v1/token")),
@@ -70,7 +75,8 @@ impl Servers {
             ("failing", Operation::List, status(500, json!({ "code": 500, "message": "database away" }))),
             ("throttled", Operation::List, status(429, json!({ "code": 429, "message": "slow down" }))),
         ] {
-            let matches = FaultMatch { operation: Some(operation), identity: Some(identity(name)), ..FaultMatch::default() };
+            let matches =
+                FaultMatch { operation: Some(operation), identity: Some(identity(name)), ..FaultMatch::default() };
             self.plain.add_fault(FaultRule { matches, ..FaultRule::new(action) });
         }
     }
@@ -118,11 +124,23 @@ fn secret_rows(servers: &Servers) -> Vec<Row> {
     let mut rows = vec![
         row("no-keys", json!({}), &["key `url` is missing"]),
         row("no-url", with(json!({ "url": null })), &["key `url` is missing"]),
-        row("no-credentials", json!({ "url": servers.plain.url() }), &["no credentials", "`clientID` and `clientSecret`"]),
+        row(
+            "no-credentials",
+            json!({ "url": servers.plain.url() }),
+            &["no credentials", "`clientID` and `clientSecret`"],
+        ),
         row("no-secret-key", with(json!({ "clientSecret": null })), &["key `clientSecret` is missing"]),
         row("no-id-key", with(json!({ "clientID": null })), &["key `clientID` is missing"]),
-        row("slip", with(json!({ "clientSecret": null, "client_secret": "x" })), &["`client_secret`", "spelled `clientSecret`"]),
-        row("both-pairs", with(json!({ "appID": "a", "appSecret": "b" })), &["`clientID`/`clientSecret`", "remove one pair"]),
+        row(
+            "slip",
+            with(json!({ "clientSecret": null, "client_secret": "x" })),
+            &["`client_secret`", "spelled `clientSecret`"],
+        ),
+        row(
+            "both-pairs",
+            with(json!({ "appID": "a", "appSecret": "b" })),
+            &["`clientID`/`clientSecret`", "remove one pair"],
+        ),
         row("half-a-pair-too-many", with(json!({ "appID": "a" })), &["remove one pair"]),
         row("empty-secret", with(json!({ "clientSecret": "" })), &["key `clientSecret` is empty"]),
         row("padded-id", with(json!({ "clientID": " operator" })), &["key `clientID`", "white space"]),
@@ -136,9 +154,18 @@ fn secret_rows(servers: &Servers) -> Vec<Row> {
         url("no-host", "https://".to_owned(), &["key `url`", "https://tenant.run.ai"]),
         url("bad-port", "https://127.0.0.1:99999".to_owned(), &["key `url` cannot be read as a URL"]),
     ];
-    rows.push(Row { secret: None, stalled: Some(false), says: &["Secret", "does not exist", "create it"], ..row("no-secret", json!({}), &[]) });
+    rows.push(Row {
+        secret: None,
+        stalled: Some(false),
+        says: &["Secret", "does not exist", "create it"],
+        ..row("no-secret", json!({}), &[])
+    });
     let binary = json!({ "clientSecret": "/v8=" });
-    rows.push(Row { binary, says: &["key `clientSecret` is not UTF-8"], ..row("not-utf-8", with(json!({ "clientSecret": null })), &[]) });
+    rows.push(Row {
+        binary,
+        says: &["key `clientSecret` is not UTF-8"],
+        ..row("not-utf-8", with(json!({ "clientSecret": null })), &[])
+    });
     let app = json!({ "url": servers.plain.url(), "appID": "operator", "appSecret": "operator-secret" });
     rows.push(Row { spec: json!({ "tokenApi": "V2" }), ..row("app-with-v2", app, &["`tokenApi: V1`"]) });
     rows
@@ -152,17 +179,39 @@ fn server_rows(servers: &Servers) -> Vec<Row> {
         for (key, value) in change.as_object().unwrap() {
             secret[key] = value.clone();
         }
-        Row { name: name.to_owned(), secret: Some(secret), binary: json!({}), spec: json!({}), reason, stalled: None, says }
+        Row {
+            name: name.to_owned(),
+            secret: Some(secret),
+            binary: json!({}),
+            spec: json!({}),
+            reason,
+            stalled: None,
+            says,
+        }
     };
     let url = |name: &str, url: String, says: &'static [&'static str]| row(name, json!({ "url": url }), FAILED, says);
     let https = servers.plain.url().replacen("http", "https", 1);
     let mut rows = vec![
-        url("closed-port", format!("http://127.0.0.1:{closed}"), &["connection was refused", "check host and port of `url`"]),
+        url(
+            "closed-port",
+            format!("http://127.0.0.1:{closed}"),
+            &["connection was refused", "check host and port of `url`"],
+        ),
         url("no-such-host", "http://nonexistent.invalid".to_owned(), &["host name does not resolve", "DNS"]),
         url("no-tls-there", https, &["does not speak TLS", "check scheme and port of `url`"]),
         url("tls-there", servers.tls.url().replacen("https", "http", 1), &[]),
-        row("wrong-secret", json!({ "clientSecret": "nothing" }), "AuthFailed", &["credentials were refused", "connection Secret"]),
-        row("wrong-id", json!({ "clientID": "nobody" }), "AuthFailed", &["credentials were refused", "connection Secret"]),
+        row(
+            "wrong-secret",
+            json!({ "clientSecret": "nothing" }),
+            "AuthFailed",
+            &["credentials were refused", "connection Secret"],
+        ),
+        row(
+            "wrong-id",
+            json!({ "clientID": "nobody" }),
+            "AuthFailed",
+            &["credentials were refused", "connection Secret"],
+        ),
     ];
     for (name, reason, says) in [
         ("redirected-token", "Undecodable", &["307", "redirects are not followed"] as &[_]),
@@ -192,8 +241,20 @@ fn ca_rows(servers: &Servers) -> Vec<Row> {
         row("unknown-ca", json!(null), "ConnectionFailed", None, &["not trusted here", "`caBundleRef`"]),
         row("wrong-ca", map("wrong"), "ConnectionFailed", None, &["not trusted here", "`caBundleRef`"]),
         row("no-ca-map", map("absent"), INVALID, Some(false), &["absent", "create it", "spec.caBundleRef"]),
-        row("no-ca-secret", json!({ "kind": "Secret", "name": "absent" }), INVALID, Some(false), &["absent", "create it"]),
-        row("no-ca-key", json!({ "kind": "ConfigMap", "name": "right", "key": "absent.crt" }), INVALID, Some(false), &["absent.crt"]),
+        row(
+            "no-ca-secret",
+            json!({ "kind": "Secret", "name": "absent" }),
+            INVALID,
+            Some(false),
+            &["absent", "create it"],
+        ),
+        row(
+            "no-ca-key",
+            json!({ "kind": "ConfigMap", "name": "right", "key": "absent.crt" }),
+            INVALID,
+            Some(false),
+            &["absent.crt"],
+        ),
         row("garbage-ca", map("garbage"), INVALID, Some(true), &["CA bundle", "-----BEGIN CERTIFICATE-----"]),
         row("cut-ca", map("cut"), INVALID, Some(true), &["CA bundle", "PEM"]),
         row("hollow-ca", map("hollow"), INVALID, Some(true), &["CA bundle", "not an X.509 certificate"]),
@@ -236,7 +297,8 @@ impl World {
     async fn until_all(&self, what: &str, rows: &[Row], check: impl Fn(&Row, &Value, &Value) -> Result<(), String>) {
         let result = wait_until(SOON, what, async || {
             let all = self.everything().await;
-            let one = |kind: &str, row: &Row| all.get(&(kind.to_owned(), row.name.clone())).cloned().unwrap_or_default();
+            let one =
+                |kind: &str, row: &Row| all.get(&(kind.to_owned(), row.name.clone())).cloned().unwrap_or_default();
             let wrong: Vec<_> = rows
                 .iter()
                 .filter_map(|row| {
@@ -254,7 +316,9 @@ impl World {
 
 fn refused(row: &Row, plane: &Value, object: &Value) -> Result<(), String> {
     let wanted = ("False".to_owned(), row.reason.to_owned());
-    for (what, seen, kind) in [("control plane", plane, "Ready"), ("object", object, "Ready"), ("object", object, "Synced")] {
+    for (what, seen, kind) in
+        [("control plane", plane, "Ready"), ("object", object, "Ready"), ("object", object, "Synced")]
+    {
         if condition(seen, kind) != wanted {
             return Err(format!("{what}: {kind} is not False/{}: {}", row.reason, seen["status"]));
         }

@@ -126,7 +126,11 @@ async fn typing_errors_are_told(bare: &Bare) {
     // Nobody can name a foreign Secret: there is no such field on either kind.
     for plane in [
         control_plane("typo", "connection", &json!({ "url": "https://attacker.example.com" })),
-        control_plane("typo", "connection", &json!({ "caBundleRef": { "kind": "Secret", "name": "a", "namespace": "kube-system" } })),
+        control_plane(
+            "typo",
+            "connection",
+            &json!({ "caBundleRef": { "kind": "Secret", "name": "a", "namespace": "kube-system" } }),
+        ),
     ] {
         let error = bare.bed.kubectl_apply(&plane.to_string()).await.unwrap_err().to_string();
         assert!(error.contains("url") || error.contains("namespace"), "{error}");

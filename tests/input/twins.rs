@@ -129,7 +129,11 @@ async fn namespaces(world: &World) {
 
     world.delete("guest").await;
     world.until_gone("guest").await;
-    assert_eq!(mutations(world, seq), [(Operation::Delete, Some(id.to_string()))], "what a namespace has it can delete");
+    assert_eq!(
+        mutations(world, seq),
+        [(Operation::Delete, Some(id.to_string()))],
+        "what a namespace has it can delete"
+    );
     world.delete("late").await;
     world.until_gone("late").await;
 }

@@ -13,7 +13,9 @@ fn adopted(object: &Value) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn registrations_are_adopted_only_when_asked_and_allowed() {
     let labels = json!({ "matchLabels": { "adopt": "yes" } });
-    let world = World::start(Setup::default().control_plane(json!({ "pollInterval": "5s", "adoptionNamespaces": labels }))).await;
+    let world =
+        World::start(Setup::default().control_plane(json!({ "pollInterval": "5s", "adoptionNamespaces": labels })))
+            .await;
     let (old, spare, taken) =
         (seed(&world.simulator, "old"), seed(&world.simulator, "spare"), seed(&world.simulator, "taken"));
     let seq = world.simulator.last_seq();
@@ -156,6 +158,7 @@ async fn suspended(world: &World) {
     world.until_gone("active").await;
     world.delete("paused").await;
     world.until_gone("paused").await;
-    let sent: Vec<_> = changes(&world.simulator, seq).into_iter().map(|entry| (entry.operation, entry.path_id)).collect();
+    let sent: Vec<_> =
+        changes(&world.simulator, seq).into_iter().map(|entry| (entry.operation, entry.path_id)).collect();
     assert_eq!(sent, [(Some(Operation::Delete), Some(id.to_string()))], "a deletion follows its policy all the same");
 }

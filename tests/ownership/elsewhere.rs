@@ -109,11 +109,8 @@ async fn a_connection_that_leads_elsewhere_changes_nothing() {
     }
     // One deletion is accepted and stays open, one is never accepted.
     let unavailable = FaultAction::Status { code: 503, body: None, headers: [].into(), phase: Phase::Pre };
-    let matches = FaultMatch {
-        operation: Some(Operation::Delete),
-        name: Some("refused".to_owned()),
-        ..FaultMatch::default()
-    };
+    let matches =
+        FaultMatch { operation: Some(Operation::Delete), name: Some("refused".to_owned()), ..FaultMatch::default() };
     world.simulator.add_fault(FaultRule { matches, ..FaultRule::new(unavailable) });
     world.delete("asked").await;
     world.delete("refused").await;
@@ -156,10 +153,11 @@ async fn unreadable_tokens(world: &World) {
         world.until_stalled(name, "AbsenceUnproven").await;
     }
     world.delete("live").await;
-    world.until("live", "Stalled while dying", |object| {
-        object["metadata"]["deletionTimestamp"].is_string() && condition(object, "Stalled").1 == "AbsenceUnproven"
-    })
-    .await;
+    world
+        .until("live", "Stalled while dying", |object| {
+            object["metadata"]["deletionTimestamp"].is_string() && condition(object, "Stalled").1 == "AbsenceUnproven"
+        })
+        .await;
     let noticed = world.simulator.last_seq();
     world
         .holds(A_WHILE, "an unproven absence changes nothing", async || {

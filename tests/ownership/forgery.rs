@@ -19,7 +19,8 @@ async fn editor(world: &World) -> Kubectl {
     let login = world.bed.serviceaccount_kubeconfig(TEAM, "mallory").await.unwrap();
     let mallory = world.bed.kubectl_as(&login);
     eventually(world, "the role edit to cover RunaiClusters", async || {
-        let answer = mallory.run(&["auth", "can-i", "delete", "runaiclusters.runai-operator.io", "-n", TEAM]).await.unwrap();
+        let answer =
+            mallory.run(&["auth", "can-i", "delete", "runaiclusters.runai-operator.io", "-n", TEAM]).await.unwrap();
         if answer.stdout.trim() == "yes" { Ok(()) } else { Err(answer.stdout) }
     })
     .await;
@@ -44,7 +45,8 @@ fn forgeries(foreign: Uuid, victim: &Value, pending: &str, url: &str) -> Vec<(&'
     old_intent["hmac"] = json!("");
     let mut replacing = intent.clone();
     replacing["replaces"] = json!(victims);
-    let foreign_spec = json!({ "name": "foreign", "domain": "https://foreign.example.com", "deletion": { "policy": "Delete" } });
+    let foreign_spec =
+        json!({ "name": "foreign", "domain": "https://foreign.example.com", "deletion": { "policy": "Delete" } });
     let stolen = json!({ "name": "stolen", "deletion": { "policy": "Delete" } });
     vec![
         ("uuid", json!({ UUID_NOTE: foreign }), stolen.clone()),

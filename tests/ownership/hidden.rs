@@ -39,8 +39,12 @@ async fn deletions_resolve_where_lists_hide_them() {
     // A registration that somebody else is deleting is hidden too: it is shown, and nothing is sent.
     world.cluster("others", json!({ "version": "2.20" })).await;
     let others = uuid(&world.until_ready("others").await);
-    let asked = runai_simulator::RecordPatch { delete_requested_at: Some(jiff::Timestamp::now()), ..Default::default() };
+    let asked =
+        runai_simulator::RecordPatch { delete_requested_at: Some(jiff::Timestamp::now()), ..Default::default() };
     world.simulator.patch(others, asked).unwrap();
     world.until_condition("others", "Synced", "False", "DeletionRequested").await;
-    assert_eq!(sent(&world.simulator, Operation::Delete, others) + sent(&world.simulator, Operation::Update, others), 0);
+    assert_eq!(
+        sent(&world.simulator, Operation::Delete, others) + sent(&world.simulator, Operation::Update, others),
+        0
+    );
 }

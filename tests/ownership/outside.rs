@@ -37,7 +37,8 @@ async fn changes_by_somebody_else_are_shown_or_corrected() {
 async fn shifted(world: &World, id: Uuid) {
     let patch = RecordPatch { version: Some("2.25.9".to_owned()), ..RecordPatch::default() };
     world.simulator.patch(id, patch).unwrap();
-    let object = world.until("shifted", "the version to be shown", |object| object["status"]["version"] == "2.25.9").await;
+    let object =
+        world.until("shifted", "the version to be shown", |object| object["status"]["version"] == "2.25.9").await;
     let version = json!({ "field": "version", "desired": "2.24", "observed": "2.25.9" });
     assert_eq!(object["status"]["drift"], json!([version]));
     assert_eq!(condition(&object, "Synced").0, "True", "the version of an agent is not the operator's to change");
@@ -78,7 +79,9 @@ async fn deleted(world: &World, never: Uuid, again: Uuid) {
     says(&object, &[&never.to_string(), "recreatePolicy: IfMissing"]);
     let object = world
         .until("again", "another registration", |object: &Value| {
-            object["status"]["uuid"].is_string() && object["status"]["uuid"] != json!(again) && condition(object, "Ready").0 == "True"
+            object["status"]["uuid"].is_string()
+                && object["status"]["uuid"] != json!(again)
+                && condition(object, "Ready").0 == "True"
         })
         .await;
     assert_eq!(world.simulator.live_clusters().iter().filter(|record| record.uuid == uuid(&object)).count(), 1);
@@ -90,7 +93,8 @@ async fn deleted(world: &World, never: Uuid, again: Uuid) {
 async fn renamed(world: &World, id: Uuid) {
     let name = || world.simulator.cluster(id).unwrap().name;
     let named = async |wanted: &str| {
-        eventually(world, &format!("the name {wanted}"), async || if name() == wanted { Ok(()) } else { Err(name()) }).await;
+        eventually(world, &format!("the name {wanted}"), async || if name() == wanted { Ok(()) } else { Err(name()) })
+            .await;
     };
     for flip in 1..=3 {
         world.simulator.rename(id, &format!("other-{flip}")).unwrap();

@@ -38,8 +38,11 @@ async fn a_deletion_that_never_resolves_names_ways_out_that_work() {
     world.patch("forced", json!({ "spec": { "deletion": { "forceAfter": "1s" } } })).await;
     world.until_gone("forced").await;
     until_unregistered(&world, ids[0]).await;
-    let queries: Vec<_> =
-        changes(&world.simulator, 0).into_iter().filter(|entry| entry.path_id == Some(ids[0].to_string())).map(|e| e.query).collect();
+    let queries: Vec<_> = changes(&world.simulator, 0)
+        .into_iter()
+        .filter(|entry| entry.path_id == Some(ids[0].to_string()))
+        .map(|e| e.query)
+        .collect();
     assert_eq!(queries.len(), 2, "{queries:?}");
     assert!(!queries[0].contains("force=true") && queries[1].contains("force=true"), "{queries:?}");
 

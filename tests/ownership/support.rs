@@ -97,7 +97,8 @@ pub async fn until_unregistered(world: &World, uuid: Uuid) {
 /// Waits for a condition of the control plane object.
 pub async fn until_plane(world: &World, kind: &str, status: &str, reason: &str) {
     eventually(world, &format!("control plane {kind}={status}/{reason}"), async || {
-        let plane: Value = serde_json::from_str(&world.kubectl(&["get", "rcp", "default", "-o", "json"]).await).unwrap();
+        let plane: Value =
+            serde_json::from_str(&world.kubectl(&["get", "rcp", "default", "-o", "json"]).await).unwrap();
         let is = condition(&plane, kind);
         if is == (status.to_owned(), reason.to_owned()) { Ok(()) } else { Err(plane["status"].to_string()) }
     })
@@ -131,7 +132,10 @@ pub fn annotations(pairs: &[(&str, Option<&str>)]) -> Value {
 pub fn status_writes(world: &World, name: &str) -> usize {
     let mut events = world.bed.audit_events(None).unwrap();
     events.retain(|event| {
-        event.resource == "runaiclusters" && event.subresource == "status" && event.verb == "patch" && event.name == name
+        event.resource == "runaiclusters"
+            && event.subresource == "status"
+            && event.verb == "patch"
+            && event.name == name
     });
     events.len()
 }

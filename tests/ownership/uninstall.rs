@@ -45,8 +45,11 @@ async fn slowed_down(world: &World, names: &[&str]) {
     let mut args = vec!["delete", "rcl", "-n", crate::world::TEAM, "--wait=false"];
     args.extend(names);
     world.kubectl(&args).await;
-    let deletes = || changes(&world.simulator, seq).iter().filter(|entry| entry.operation == Some(Operation::Delete)).count();
-    wait_until(SOON, "the first deletions", async || if deletes() == LIMIT { Ok(()) } else { Err(deletes()) }).await.unwrap();
+    let deletes =
+        || changes(&world.simulator, seq).iter().filter(|entry| entry.operation == Some(Operation::Delete)).count();
+    wait_until(SOON, "the first deletions", async || if deletes() == LIMIT { Ok(()) } else { Err(deletes()) })
+        .await
+        .unwrap();
     // No place is free before a minute has passed.
     world
         .holds(Duration::from_secs(15), "no more than the limit", async || {

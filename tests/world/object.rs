@@ -163,14 +163,16 @@ impl Object {
         spare
     }
 
-    /// A `kubectl replace`. Spared when it would take the only trace, but for an intent that the process remembers.
+    /// A `kubectl replace`. Spared when it would take the only trace, but for an intent that the process remembers, and
+    /// when the process remembers an attempt of its own while a second process began another: memory outranks status.
     pub(crate) fn wipe_annotations(&mut self, remembered: Option<&Intent>) -> bool {
         let facts = &self.status.facts;
         let noted = match &self.note {
             Note::Signed(identity) => facts.uuid == Some(identity.uuid),
             Note::Nothing | Note::Forged(_) => true,
         };
-        let told = self.intent.is_none() || self.intent == facts.intent || self.intent.as_ref() == remembered;
+        let known = self.intent.as_ref() == remembered || (remembered.is_none() && self.intent == facts.intent);
+        let told = self.intent.is_none() || known;
         let spare = noted && told;
         if spare {
             self.note = Note::Nothing;

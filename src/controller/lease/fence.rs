@@ -44,10 +44,7 @@ impl Leadership {
     /// Leadership without an election: always held, never lost.
     pub(crate) fn always() -> Self {
         let (_, tenure) = watch::channel(Tenure::Unelected);
-        Self {
-            tenure,
-            renew_deadline: Duration::MAX,
-        }
+        Self { tenure, renew_deadline: Duration::MAX }
     }
 
     /// Whether this process may write now. Ask before *every* mutation.
@@ -58,10 +55,7 @@ impl Leadership {
     /// Returns once this process leads; never, if the election has ended.
     pub(crate) async fn wait_until_leader(&self) {
         let mut tenure = self.tenure.clone();
-        let leads = tenure
-            .wait_for(|tenure| tenure.leads(self.renew_deadline))
-            .await
-            .is_ok();
+        let leads = tenure.wait_for(|tenure| tenure.leads(self.renew_deadline)).await.is_ok();
         if !leads {
             pending::<()>().await;
         }
@@ -70,11 +64,7 @@ impl Leadership {
     /// Returns once leadership was held and is lost, or the election's task died. Not after a release in good order.
     pub(crate) async fn lost(&self) {
         let mut tenure = self.tenure.clone();
-        if tenure
-            .wait_for(|tenure| *tenure == Tenure::Lost)
-            .await
-            .is_ok()
-        {
+        if tenure.wait_for(|tenure| *tenure == Tenure::Lost).await.is_ok() {
             return;
         }
         let last = *tenure.borrow();

@@ -40,34 +40,17 @@ impl Observed {
     /// touched by anybody.
     pub(super) fn update(previous: Option<Self>, lease: Lease, now: Boottime) -> Self {
         match previous {
-            Some(previous) if previous.lease.spec == lease.spec => Self {
-                lease,
-                since: previous.since,
-                exists: true,
-            },
-            _ => Self {
-                lease,
-                since: now,
-                exists: true,
-            },
+            Some(previous) if previous.lease.spec == lease.spec => Self { lease, since: previous.since, exists: true },
+            _ => Self { lease, since: now, exists: true },
         }
     }
 
     pub(super) fn holder(&self) -> &str {
-        self.lease
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.holder_identity.as_deref())
-            .unwrap_or_default()
+        self.lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref()).unwrap_or_default()
     }
 }
 
-pub(super) fn decide(
-    identity: &str,
-    timing: &Timing,
-    observed: Option<&Observed>,
-    now: Boottime,
-) -> Action {
+pub(super) fn decide(identity: &str, timing: &Timing, observed: Option<&Observed>, now: Boottime) -> Action {
     let Some(observed) = observed else {
         return Action::Create;
     };
@@ -84,27 +67,15 @@ pub(super) fn decide(
 
 /// How long the record is valid after its last change: as its holder wrote, for it fences itself by its own timing.
 fn validity(timing: &Timing, lease: &Lease) -> Duration {
-    let written = lease
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.lease_duration_seconds);
-    written
-        .and_then(|seconds| u64::try_from(seconds).ok())
-        .map_or(timing.duration, Duration::from_secs)
+    let written = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds);
+    written.and_then(|seconds| u64::try_from(seconds).ok()).map_or(timing.duration, Duration::from_secs)
 }
 
 /// The spec after `action`; times are for people only.
-pub(super) fn written(
-    identity: &str,
-    timing: &Timing,
-    previous: Option<&LeaseSpec>,
-    renewal: bool,
-) -> LeaseSpec {
+pub(super) fn written(identity: &str, timing: &Timing, previous: Option<&LeaseSpec>, renewal: bool) -> LeaseSpec {
     let now = MicroTime(jiff::Timestamp::now());
     let previous = previous.cloned();
-    let transitions = previous
-        .as_ref()
-        .map(|spec| spec.lease_transitions.unwrap_or(0));
+    let transitions = previous.as_ref().map(|spec| spec.lease_transitions.unwrap_or(0));
     let mut spec = previous.unwrap_or_default();
     if !renewal {
         spec.acquire_time = Some(now.clone());

@@ -90,11 +90,8 @@ fn send(case: &Case<'_>, desired: &Desired, intent: &Intent) -> Plan {
     if case.recorded.status.as_ref().is_some_and(|status| Some(status.uuid) == intent.replaces) {
         return go_on(Step::Forget, Reason::ExternallyDeleted, "the lost registration leaves status");
     }
-    let new = NewCluster {
-        name: desired.name.clone(),
-        domain: desired.domain.clone(),
-        version: desired.version.clone(),
-    };
+    let new =
+        NewCluster { name: desired.name.clone(), domain: desired.domain.clone(), version: desired.version.clone() };
     go_on(Step::Create(new), Reason::Creating, "creating the registration")
 }
 

@@ -128,7 +128,8 @@ fn settled(case: &Case<'_>, desired: &Desired, identity: &Identity, record: &Rem
     }
     let domains = desired.domain.as_ref().zip(record.domain.as_ref());
     if domains.is_some_and(|(wanted, seen)| !wanted.same_as(seen)) {
-        let message = "the registration's domain differs from spec.domain and the API cannot change it; see status.drift";
+        let message =
+            "the registration's domain differs from spec.domain and the API cannot change it; see status.drift";
         return rest(Reason::Drifted, Stance::Apart, pace(case), message);
     }
     let why = match identity.provenance {
@@ -286,9 +287,7 @@ fn adopt(case: &Case<'_>, desired: &Desired, who: &Who, uuid: ClusterUuid) -> Pl
     }
     match &case.observed.uuid {
         Sighting::NotLooked => wait_for_inventory(case, false),
-        Sighting::NotListed => {
-            go_on(Step::Look(Look::ById(uuid)), Reason::Adopted, "the registration is not listed")
-        }
+        Sighting::NotListed => go_on(Step::Look(Look::ById(uuid)), Reason::Adopted, "the registration is not listed"),
         Sighting::Present(record) if record.deleted_at.is_none() && !record.is_deleting() => {
             take(case, desired, who, record)
         }
@@ -357,7 +356,9 @@ fn taken(case: &Case<'_>, desired: &Desired, who: &Who, record: &RemoteCluster) 
     if let Some(owner) = other_owner(case, uuid) {
         return stalled(
             Reason::NameConflict,
-            format!("the name {name:?} belongs to registration {uuid} of RunaiCluster {owner}; choose another spec.name"),
+            format!(
+                "the name {name:?} belongs to registration {uuid} of RunaiCluster {owner}; choose another spec.name"
+            ),
         );
     }
     if desired.management == Management::Manage && desired.adoption.policy == AdoptionPolicy::Never {
