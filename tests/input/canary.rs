@@ -284,7 +284,7 @@ async fn search(world: &World) {
     assert!(raw.len() >= 32, "{key}");
     canaries.text("identity key in base64", key.trim_end_matches('='));
     canaries.text("identity key in hexadecimal", &raw.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    canaries.text("identity key as a list", &format!("{:?}", raw).trim_matches(['[', ']']).to_owned());
+    canaries.text("identity key as a list", format!("{raw:?}").trim_matches(['[', ']']));
     canaries.0.insert("identity key".to_owned(), raw);
 
     let log = std::fs::read(world.operator.log_file()).unwrap();

@@ -8,6 +8,7 @@ mod broken;
 mod canary;
 mod command;
 mod connections;
+mod rows;
 mod schema;
 mod twins;
 #[path = "../e2e/world.rs"]
