@@ -13,7 +13,7 @@ pub(super) const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Calls under way at once. Each takes a connection (HTTP/1.1), each connection some 50 kB that stay for a while: three
 /// hundred objects that change together must not open three hundred.
-static LINES: Semaphore = Semaphore::const_new(24);
+static LINES: Semaphore = Semaphore::const_new(16);
 
 /// A call that brought nothing.
 #[derive(Debug, thiserror::Error)]

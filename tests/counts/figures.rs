@@ -49,7 +49,7 @@ impl Figures {
         let (first, second) = (width(0), width(1));
         println!("\n{}", self.title);
         for [what, value, gate] in &self.rows {
-            println!("| {what:first$} | {value:>second$} | {gate:12} |");
+            println!("| {what:first$} | {value:>second$} | {gate:16} |");
         }
         assert!(self.broken.is_empty(), "{}:\n{}", self.title, self.broken.join("\n"));
     }

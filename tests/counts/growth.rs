@@ -57,7 +57,12 @@ async fn create(world: &World, fleet: &Fleet, figures: &mut Figures) {
         // Two metadata writes, one status write, one Event, each once, and no read.
         for (what, each) in [("patch runaiclusters", 2), ("patch runaiclusters/status", 1), ("create events", 1)] {
             let wanted = float(each * count);
-            figures.between(&format!("create {count}: {what}"), float(spent.of(what)), wanted, wanted * STALLS);
+            figures.between(
+                &format!("create {count}: {what}"),
+                float(spent.of(what)),
+                wanted,
+                (wanted * STALLS).floor(),
+            );
         }
         figures.exactly(&format!("create {count}: POSTs"), spent.called(Operation::Create), count);
         // The control plane's own status at the pace of the lists, with one Event at most.

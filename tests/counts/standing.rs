@@ -18,7 +18,7 @@ const LATER: usize = 20;
 async fn three_hundred_objects() {
     let _alone = ALONE.acquire().await.unwrap();
     let setup = Setup::default().simulator(|config| config.latency_ms = LATENCY_MS).control_plane(json!({}));
-    let setup = Setup { log: "info", ..setup };
+    let setup = Setup { log: "info", ..setup }.args(&["--leader-elect=true"]);
     let mut world = World::start(setup).await;
     let fleet = Fleet::new(&world).await;
     fleet.until_control_plane(&world, "True", "Connected").await;
@@ -41,7 +41,7 @@ async fn three_hundred_objects() {
 }
 
 /// Users run the release build. A debug build holds several times as much code in memory.
-const MEMORY_MIB: f64 = if cfg!(debug_assertions) { 60.0 } else { 25.0 };
+const MEMORY_MIB: f64 = if cfg!(debug_assertions) { 45.0 } else { 25.0 };
 
 async fn come(world: &World, fleet: &Fleet, figures: &mut Figures) {
     let mark = Mark::now(world);
