@@ -41,7 +41,7 @@ async fn three_hundred_objects() {
 }
 
 /// Users run the release build. A debug build holds several times as much code in memory.
-const MEMORY_MIB: f64 = if cfg!(debug_assertions) { 45.0 } else { 25.0 };
+const MEMORY_MIB: f64 = if cfg!(debug_assertions) { 40.0 } else { 25.0 };
 
 async fn come(world: &World, fleet: &Fleet, figures: &mut Figures) {
     let mark = Mark::now(world);
