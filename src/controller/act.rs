@@ -138,7 +138,12 @@ impl Pass<'_> {
             return true;
         };
         match self.patch_status(&patch).await {
-            Ok(()) => true,
+            Ok(()) => {
+                // An observed registration is noted in status alone, and the echo of this write is not looked at.
+                self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
+                self.ctx.index(&self.object, &self.recorded, &self.memory);
+                true
+            }
             Err(error) if error.is_not_found() => true,
             Err(error) => {
                 warn!(object = %self.key, %error, "status not written");
