@@ -333,7 +333,7 @@ async fn a_permit_whose_condition_fails_sends_nothing() {
         let permit = client.permit(Operation::CreateCluster).await.unwrap();
         let permit = permit.only_if(move || holds[0]).only_if(move || holds[1]);
         let error = client.create(&new_cluster("a"), permit).await.unwrap_err();
-        assert!(error.is_held_back() && error.certainly_not_sent());
+        assert!(matches!(error.kind, ErrorKind::HeldBack) && error.certainly_not_sent());
         assert_eq!(error.class(), Class::Retry);
     }
     assert_eq!(server.count("POST"), 0);

@@ -15,7 +15,7 @@ use tracing::{debug, info, warn};
 use crate::api::conditions::status_patch_over;
 use crate::api::{FIELD_MANAGER, RunaiClusterStatus, Watched};
 use crate::domain::claims::NameClaim;
-use crate::domain::plan::NewCluster;
+use crate::domain::plan::{Fate, NewCluster, fate};
 use crate::domain::{
     ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting,
     Trouble, report, schedule,
@@ -54,27 +54,15 @@ impl Pass<'_> {
                 return Flow::GoOn;
             };
             turn.intent_started = Some(Boottime::now());
-            self.memory.intent = Some(intent.clone());
-            self.memory.unsent = Some(intent.attempt);
-            self.memory.empty_look = None;
+            self.memory.intends(intent);
         }
         let patch = notes::mark_patch(&self.object, marks, &self.ctx.signer);
         match self.patch_metadata(&patch).await {
             Ok(()) => {}
             Err(flow) => return flow,
         }
-        match &marks.intent {
-            Some(intent) => self.observed.armed = Some(intent.attempt),
-            None => {
-                self.memory.settled = self.recorded.intent.as_ref().map(|intent| intent.attempt);
-                self.memory.intent = None;
-                self.memory.unsent = None;
-                self.memory.empty_look = None;
-            }
-        }
-        if marks.identity.is_some() {
-            self.memory.learned = None;
-        }
+        self.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
+        self.memory.marked(marks, self.recorded.intent.as_ref());
         self.reread();
         Flow::GoOn
     }
@@ -100,10 +88,15 @@ impl Pass<'_> {
     /// Takes in what the object says now.
     fn reread(&mut self) {
         let asked_at = self.recorded.delete_requested_at;
-        self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
+        self.renote();
         self.recorded.delete_requested_at = self.recorded.delete_requested_at.or(asked_at);
-        self.ctx.index(&self.object, &self.recorded, &self.memory);
         self.look_again();
+    }
+
+    /// Brings notes and claims in step with the object.
+    fn renote(&mut self) {
+        self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
+        self.ctx.index(&self.object, &self.recorded, &self.memory);
     }
 
     /// The uuid of a lost registration leaves status, so that a new one can enter it.
@@ -140,8 +133,7 @@ impl Pass<'_> {
         match self.patch_status(&patch).await {
             Ok(()) => {
                 // An observed registration is noted in status alone, and the echo of this write is not looked at.
-                self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
-                self.ctx.index(&self.object, &self.recorded, &self.memory);
+                self.renote();
                 true
             }
             Err(error) if error.is_not_found() => true,
@@ -173,8 +165,7 @@ impl Pass<'_> {
             }
             Err(error) => {
                 // What was claimed for the write goes back to what the object says.
-                self.recorded = notes::read(&self.object, &self.ctx.signer, &self.memory);
-                self.ctx.index(&self.object, &self.recorded, &self.memory);
+                self.renote();
                 Err(self.failed(&error))
             }
         }
@@ -217,10 +208,7 @@ impl Pass<'_> {
         let (Some(permit), Some(started)) = (turn.permit.take(), turn.intent_started) else {
             return Flow::End(Action::requeue(schedule::FIRST_DELAY));
         };
-        let leadership = self.ctx.leadership.clone();
-        let inventory = connection.inventory.clone();
-        let permit = permit
-            .only_if(move || leadership.is_leader() && !inventory.is_stopped() && started.elapsed() < SEND_WINDOW);
+        let permit = permit.only_if(self.fence(&connection)).only_if(move || started.elapsed() < SEND_WINDOW);
         let NewCluster { name, domain, version } = new.clone();
         let body = runai::NewCluster { name, domain, version };
         self.memory.unsent = None;
@@ -253,17 +241,15 @@ impl Pass<'_> {
     fn not_created(&mut self, error: &ApiError, attempt: uuid::Uuid) {
         // From here on only a look that starts later says anything.
         self.observed.named = Named::NotLooked;
-        let told = trouble(error);
-        let throttled = matches!(error.class(), Class::Throttled(_));
-        if error.is_held_back() || error.certainly_not_sent() || throttled {
-            self.memory.unsent = Some(attempt);
-            self.observed.trouble = Some(told);
-        } else if matches!(error.status(), Some(400..=499)) {
-            let reason = if error.status() == Some(409) { Reason::NameHeld } else { told.reason };
-            let stalled = told.stalled && reason != Reason::NameHeld;
-            self.observed.refused = Some(Trouble { reason, stalled, ..told });
-        } else {
-            info!(object = %self.key, %error, "the answer to the create was lost; looking what became of it");
+        match fate(error.certainly_not_sent(), error.status()) {
+            Fate::Unsent => {
+                self.memory.unsent = Some(attempt);
+                self.observed.trouble = Some(trouble(error));
+            }
+            Fate::Refused => self.observed.refused = Some(Self::refusal(error)),
+            Fate::Unknown => {
+                info!(object = %self.key, %error, "the answer to the create was lost; looking what became of it");
+            }
         }
     }
 
@@ -283,12 +269,7 @@ impl Pass<'_> {
                 }
             }
             Err(error) if error.class() == Class::Gone => self.observed.uuid = Sighting::NotListed,
-            Err(error) => {
-                let told = trouble(&error);
-                let held = error.status() == Some(409);
-                let reason = if held { Reason::NameHeld } else { told.reason };
-                self.observed.trouble = Some(Trouble { reason, stalled: told.stalled && !held, ..told });
-            }
+            Err(error) => self.observed.trouble = Some(Self::refusal(&error)),
         }
         Flow::GoOn
     }
@@ -348,15 +329,25 @@ impl Pass<'_> {
         }
     }
 
-    /// A permit that is void without the lease, and once the connection has been replaced: whoever replaced it may have
-    /// done so to stop just this.
+    /// A permit behind the fence.
     async fn fenced(&self, connection: &Connection, operation: Operation) -> Result<runai::Permit, ApiError> {
+        Ok(connection.client.permit(operation).await?.only_if(self.fence(connection)))
+    }
+
+    /// Nothing is sent without the lease, nor once the connection has been replaced: whoever replaced it may have done so
+    /// to stop just this.
+    fn fence(&self, connection: &Connection) -> impl FnOnce() -> bool + Send + Sync + 'static {
         let (leadership, inventory) = (self.ctx.leadership.clone(), connection.inventory.clone());
-        Ok(connection
-            .client
-            .permit(operation)
-            .await?
-            .only_if(move || leadership.is_leader() && !inventory.is_stopped()))
+        move || leadership.is_leader() && !inventory.is_stopped()
+    }
+
+    /// What a refused name means, at a create as at a rename: the server holds it, for a record that no list shows.
+    fn refusal(error: &ApiError) -> Trouble {
+        let told = trouble(error);
+        match error.status() {
+            Some(409) => Trouble { reason: Reason::NameHeld, stalled: false, ..told },
+            Some(_) | None => told,
+        }
     }
 
     fn tell_throttled(&self) {

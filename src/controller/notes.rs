@@ -10,7 +10,7 @@ use crate::api::remembered::remembered;
 use crate::api::{CLUSTER_UUID, CREATE_PENDING, FINALIZER, REGISTERED_WITH, Watched};
 use crate::domain::{
     Annotated, ClusterUuid, CredentialId, Identity, Intent, Marks, Memory, ObjectKey, Origin, Provenance, Recorded,
-    TenantId,
+    TenantId, open_intent,
 };
 
 use super::signer::Signer;
@@ -47,22 +47,13 @@ pub(crate) fn read(object: &Watched, signer: &Signer, memory: &Memory) -> Record
     let pending = annotation(object, CREATE_PENDING);
     let noted = pending.and_then(|text| read_intent(text, object, &key, signer));
     let identified = status.identity.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
-    // Status keeps an intent for the case that the annotation is lost; once there is an identity, or its fate is known,
-    // it is history.
-    let from_status = status.intent.filter(|intent| !identified && memory.settled != Some(intent.attempt));
-    // An attempt of ours that was certainly never sent says less than one that somebody may have sent.
-    let mine = memory.intent.clone();
-    let (unsent, sent) = match mine {
-        Some(intent) if memory.unsent == Some(intent.attempt) => (Some(intent), None),
-        mine => (None, mine),
-    };
     Recorded {
         status: status.identity,
         annotated,
         incomplete,
         foreign_intent: pending.is_some() && noted.is_none(),
         intent_annotated: noted.is_some(),
-        intent: noted.or(sent).or(from_status).or(unsent),
+        intent: open_intent(noted, status.intent, identified, memory),
         finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         delete_requested_at: status.delete_requested_at,
     }

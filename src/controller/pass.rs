@@ -14,10 +14,9 @@ use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
 use crate::domain::plan::{self, name_in_question, uuid_in_question};
 use crate::domain::{
     Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason,
-    Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
+    Recorded, RemoteCluster, Sighting, SpecError, Stance, Step, Trouble, Witness, report, schedule,
 };
-use crate::inventory::Snapshot;
-use crate::runai::{ApiError, ErrorKind, Operation, Permit};
+use crate::runai::{Operation, Permit};
 use crate::telemetry::metrics::ReconcileResult;
 
 use super::clock::Boottime;
@@ -227,6 +226,13 @@ impl<'c> Pass<'c> {
                 }
                 Err(error) => self.observed.trouble = Some(trouble(&error)),
             },
+            Look::Witness(uuid) => match connection.client.get(*uuid).await {
+                Ok(record) => {
+                    let lives = |record: RemoteCluster| !record.is_deleting() && record.deleted_at.is_none();
+                    self.observed.witness = Some(Witness { uuid: *uuid, alive: Some(record.is_some_and(lives)) });
+                }
+                Err(error) => self.observed.trouble = Some(trouble(&error)),
+            },
             Look::Crd => match self.ctx.crd.is_deleting().await {
                 Ok(deleting) => self.observed.crd_deleting = Some(deleting),
                 Err(error) => {
@@ -238,6 +244,9 @@ impl<'c> Pass<'c> {
                     });
                 }
             },
+        }
+        if self.with_case(plan::looked_in_vain) {
+            self.memory.looked_in_vain(now());
         }
     }
 
@@ -252,41 +261,23 @@ impl<'c> Pass<'c> {
                 }
             }
         }
-        let looked = match connection.inventory.fresh(Instant::now()).await {
-            Ok(snapshot) => self.disbelieve_empty(connection, &snapshot).await.map(|()| snapshot),
-            Err(error) => Err(error),
-        };
-        match looked {
+        match connection.inventory.fresh(Instant::now()).await {
             Ok(snapshot) => {
                 self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
                 self.observed.access.who = Ok(connection.who());
                 self.observed.remote_now = connection.client.control_plane_now();
-                if self.with_case(plan::looked_in_vain) {
-                    self.memory.looked_in_vain(now());
-                }
+                self.observed.witness = snapshot.listed_nothing().then(|| self.witness()).flatten();
             }
             Err(error) => self.observed.trouble = Some(trouble(&error)),
         }
     }
 
-    /// An empty list means that every name is free, and the price of a wrong one is a second registration. So one that
-    /// this control plane showed to another object is read by id: an empty list does not go with a live record.
-    async fn disbelieve_empty(&self, connection: &Connection, snapshot: &Snapshot) -> Result<(), ApiError> {
-        if !snapshot.listed_nothing() {
-            return Ok(());
-        }
+    /// Another live object of this control plane that owns a registration: an empty list should have held it.
+    fn witness(&self) -> Option<Witness> {
         let objects = self.ctx.objects(Some(control_plane_of(&self.object)));
         let mut live = objects.iter().filter(|object| !object.is_deleted());
-        let Some(known) = live.find_map(|object| object.status().and_then(|status| status.uuid)) else {
-            return Ok(());
-        };
-        match connection.client.get(known).await? {
-            Some(record) if !record.is_deleting() && record.deleted_at.is_none() => {
-                let what = format!("an empty list, although registration {known} exists");
-                Err(connection.client.error(Operation::ListClusters, ErrorKind::Undecodable { code: 200, what }))
-            }
-            Some(_) | None => Ok(()),
-        }
+        let uuid = live.find_map(|object| object.status().and_then(|status| status.uuid))?;
+        Some(Witness { uuid, alive: None })
     }
 
     /// Whether the look may lead to a POST: not for dying objects, and not while an attempt is still in quarantine.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::ids::{CredentialId, Origin};
 use super::observed::Who;
+use super::plan::Marks;
 use super::reason::Reason;
 use super::recorded::{Identity, Intent};
 
@@ -50,6 +51,26 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// Notes that an intent is about to be written: until its POST goes out, it is certainly not sent.
+    pub fn intends(&mut self, intent: &Intent) {
+        self.intent = Some(intent.clone());
+        self.unsent = Some(intent.attempt);
+        self.empty_look = None;
+    }
+
+    /// Notes that the object's metadata says `marks` now; `open` is the intent that was open before.
+    pub fn marked(&mut self, marks: &Marks, open: Option<&Intent>) {
+        if marks.intent.is_none() {
+            self.settled = open.map(|intent| intent.attempt);
+            self.intent = None;
+            self.unsent = None;
+            self.empty_look = None;
+        }
+        if marks.identity.is_some() {
+            self.learned = None;
+        }
+    }
+
     /// Notes a rename that the control plane accepted.
     pub fn renamed(&mut self, generation: i64, now: Timestamp) {
         if self.renames_for != generation {

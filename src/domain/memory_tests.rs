@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{Memory, elapsed};
+use crate::domain::ids::Provenance;
+use crate::domain::plan::Marks;
 use crate::domain::reason::Reason;
-use crate::domain::scene_tests::{at, secs};
+use crate::domain::scene_tests::{ATTEMPT, OURS, at, identity, intent, secs};
 
 #[test]
 fn three_renames_within_an_hour_for_one_generation_are_a_fight() {
@@ -63,4 +65,23 @@ fn the_first_look_in_vain_stays_the_first() {
 fn elapsed_is_never_negative() {
     assert_eq!(elapsed(at(1), at(3)), secs(2));
     assert_eq!(elapsed(at(3), at(1)), secs(0));
+}
+
+#[test]
+fn an_attempt_begins_unsent_and_ends_settled() {
+    let mut memory = Memory { empty_look: Some(at(1)), ..Memory::default() };
+    let marks = Marks { identity: None, intent: Some(intent()) };
+    memory.intends(&intent());
+    let begun = Memory { intent: Some(intent()), unsent: Some(ATTEMPT), ..Memory::default() };
+    assert_eq!(memory, begun);
+    memory.marked(&marks, None);
+    assert_eq!(memory, begun, "the intent is on the object: nothing has ended");
+
+    memory.learned = Some(identity(OURS, Provenance::Created));
+    memory.looked_in_vain(at(2));
+    memory.marked(&Marks::default(), Some(&intent()));
+    let learned = Some(identity(OURS, Provenance::Created));
+    assert_eq!(memory, Memory { settled: Some(ATTEMPT), learned, ..Memory::default() });
+    memory.marked(&Marks { identity: memory.learned.clone(), intent: None }, None);
+    assert_eq!(memory, Memory::default(), "what was learned is on the object");
 }

@@ -25,8 +25,8 @@ pub use ids::{
     AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin, Provenance, TenantId,
 };
 pub use memory::Memory;
-pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
+pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who, Witness};
 pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stance, Step, plan};
 pub use reason::Reason;
-pub use recorded::{Annotated, Identity, Intent, Recorded};
+pub use recorded::{Annotated, Identity, Intent, Recorded, open_intent};
 pub use report::{Before, Condition, ConditionStatus, ConditionType, Drift, EventNote, Report, StatusFacts, report};

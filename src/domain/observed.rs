@@ -197,6 +197,15 @@ impl Named {
     }
 }
 
+/// A list held nothing at all, although another object of the same control plane owns a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Witness {
+    /// That registration.
+    pub uuid: ClusterUuid,
+    /// Whether it lives, if it was read by id.
+    pub alive: Option<bool>,
+}
+
 /// Everything seen in one pass. A pass starts with what the inventory knows and adds what its own steps bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -207,6 +216,8 @@ pub struct Observed {
     pub uuid: Sighting,
     /// The registrations that bear the name in question, deleting ones included where the control plane lists them.
     pub named: Named,
+    /// What speaks against the list behind `named`.
+    pub witness: Option<Witness>,
     /// A look or a change of this pass failed; what is known above stays known.
     pub trouble: Option<Trouble>,
     /// Why the inventory does not answer at present.
@@ -235,6 +246,7 @@ impl Observed {
             access,
             uuid: Sighting::NotLooked,
             named: Named::NotLooked,
+            witness: None,
             trouble: None,
             inventory: None,
             stale: false,

@@ -7,6 +7,8 @@ mod create;
 mod live;
 mod remove;
 
+pub use create::{Fate, fate};
+
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -108,6 +110,8 @@ pub enum Look {
     Names(String),
     /// Read one registration by id; after a 404 list once more.
     ById(ClusterUuid),
+    /// Read by id a registration that an empty list should have held.
+    Witness(ClusterUuid),
     /// Read the CRD.
     Crd,
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{ClusterUuid, CredentialId, Origin, Provenance, TenantId};
+use super::memory::Memory;
 
 /// Which registration an object owns.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,6 +75,22 @@ pub enum Annotated {
     Fits(Identity),
     /// Present, but not signed for this object: a wish to adopt, nothing more. `None` if not even a uuid can be read.
     Misfit(Option<ClusterUuid>),
+}
+
+/// Which copy of the create intent counts: the signed annotation, else the process's own, else status. Status keeps one
+/// for the case that the others are lost; once there is an identity, or the attempt's fate is known, it is history. An
+/// attempt of this process that was certainly never sent says less than one that somebody may have sent.
+#[must_use]
+pub fn open_intent(
+    annotated: Option<Intent>,
+    status: Option<Intent>,
+    identified: bool,
+    memory: &Memory,
+) -> Option<Intent> {
+    let is_unsent = |intent: &Intent| memory.unsent == Some(intent.attempt);
+    let (unsent, sent) = (memory.intent.clone().filter(is_unsent), memory.intent.clone().filter(|i| !is_unsent(i)));
+    let open = status.filter(|intent| !identified && memory.settled != Some(intent.attempt));
+    annotated.or(sent).or(open).or(unsent)
 }
 
 /// What the operator wrote down about one object.

@@ -1,8 +1,9 @@
 //! When two notes speak of the same registration, and the stored form of an intent.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{Identity, Intent};
+use super::{Identity, Intent, open_intent};
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
+use crate::domain::memory::Memory;
 use crate::domain::scene_tests::{OTHER, OURS, identity, intent};
 
 #[test]
@@ -35,4 +36,31 @@ fn an_intent_is_read_back_as_it_was_written() {
     let text = serde_json::to_string(&intent()).unwrap();
     assert!(text.contains("\"localTime\":") && text.contains("\"remoteTime\":"), "{text}");
     assert!(!text.contains("seen") && !text.contains("replaces"), "{text}");
+}
+
+#[test]
+fn of_several_copies_of_an_intent_one_counts() {
+    let numbered = |n: u128| Intent { attempt: uuid::Uuid::from_u128(n), ..intent() };
+    let [noted, mine, told] = [1, 2, 3].map(numbered);
+    let none = Memory::default();
+    let sent = Memory { intent: Some(mine.clone()), ..Memory::default() };
+    let unsent = Memory { unsent: Some(mine.attempt), ..sent.clone() };
+    let settled = Memory { settled: Some(told.attempt), ..Memory::default() };
+    let (noted, mine, told) = (Some(noted), Some(mine), Some(told));
+    // Annotated, in status, whether an identity is known, the process's memory, which one counts.
+    let table = [
+        (&None, &None, false, &none, &None),
+        (&noted, &told, false, &sent, &noted),
+        (&None, &told, false, &sent, &mine),
+        (&None, &told, false, &none, &told),
+        (&None, &told, false, &unsent, &told),
+        (&None, &None, false, &unsent, &mine),
+        (&None, &told, true, &none, &None),
+        (&None, &told, true, &sent, &mine),
+        (&None, &told, false, &settled, &None),
+        (&noted, &told, true, &settled, &noted),
+    ];
+    for (row, (annotated, status, identified, memory, counts)) in table.into_iter().enumerate() {
+        assert_eq!(open_intent(annotated.clone(), status.clone(), identified, memory), *counts, "row {row}");
+    }
 }

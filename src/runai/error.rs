@@ -354,12 +354,6 @@ impl ApiError {
         }
     }
 
-    /// Whether the permit's own condition stopped the request ([`super::Permit::only_if`]).
-    #[must_use]
-    pub const fn is_held_back(&self) -> bool {
-        matches!(self.kind, ErrorKind::HeldBack)
-    }
-
     /// One sentence: what failed, where, why, and what to do.
     #[must_use]
     pub fn user_message(&self) -> String {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use runai_simulator::{Cut, FaultAction, FaultRule, Garbage, Loss, Operation, Phase, ResetPhase, UniqueNames};
+use runai_simulator::{
+    Cut, FaultAction, FaultMatch, FaultRule, Garbage, Loss, Operation, Phase, ResetPhase, RetryAfter, UniqueNames,
+};
 use serde_json::json;
 
 use crate::crowd;
@@ -36,6 +38,34 @@ fn losses() -> Vec<(f64, FaultAction)> {
         (0.05, FaultAction::Truncate { cut: Cut::Json }),
         (0.05, FaultAction::Truncate { cut: Cut::Length }),
     ]
+}
+
+/// A gateway may answer anything after the control plane has committed, a wish to come back later included.
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_that_come_after_the_commit_leave_one_registration_each() {
+    let setup = Setup::default().args(&SHORT_DOUBT).simulator(|config| config.names.unique = UniqueNames::Off);
+    let world = World::start(setup).await;
+    let status = |code| FaultAction::Status { code, body: None, headers: Default::default(), phase: Phase::Post };
+    let later = RetryAfter::Seconds(1);
+    let mut faults: Vec<_> =
+        [400, 403, 408, 409, 422, 500, 503, 504].map(|code| (code.to_string(), status(code))).into();
+    let action = FaultAction::Throttle { retry_after: later, status: 503, phase: Phase::Post };
+    faults.push(("503-later".to_owned(), action));
+    let mut names = Vec::new();
+    for (name, action) in faults {
+        let name = format!("after-{name}");
+        let matches =
+            FaultMatch { operation: Some(Operation::Create), name: Some(name.clone()), ..FaultMatch::default() };
+        world.simulator.add_fault(FaultRule { matches, ..FaultRule::new(action) }.times(1));
+        names.push(name);
+    }
+    crowd::apply(&world, &names, |_| json!({})).await;
+    let objects = crowd::until_ready(&world, Duration::from_secs(60), names.len()).await;
+    let fired: Vec<_> = world.simulator.faults().iter().map(|(_, fired)| *fired).collect();
+    assert_eq!(fired, vec![1; names.len()]);
+    crowd::assert_one_each(&world, &objects);
+    let asked = world.simulator.counters().create_requests_per_name;
+    assert!(asked.values().all(|count| *count == 1), "{asked:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -41,24 +41,12 @@ impl World {
     pub(super) fn mark(&mut self, pass: &mut Pass, marks: &Marks, fault: Fault) -> Next {
         let index = pass.index;
         if let Some(intent) = &marks.intent {
-            pass.memory.intent = Some(intent.clone());
-            pass.memory.unsent = Some(intent.attempt);
-            pass.memory.empty_look = None;
+            pass.memory.intends(intent);
         }
         let next = self.write(pass, fault, |pass, stored| {
             stored.mark(marks);
-            match &marks.intent {
-                Some(intent) => pass.observed.armed = Some(intent.attempt),
-                None => {
-                    pass.memory.settled = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
-                    pass.memory.intent = None;
-                    pass.memory.unsent = None;
-                    pass.memory.empty_look = None;
-                }
-            }
-            if marks.identity.is_some() {
-                pass.memory.learned = None;
-            }
+            pass.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
+            pass.memory.marked(marks, pass.recorded.intent.as_ref());
         });
         if matches!(next, Next::Go) {
             self.reread(pass);

@@ -7,7 +7,7 @@ use runai_cluster_operator::domain::report::trouble as trouble_of;
 use runai_cluster_operator::domain::{
     Absence, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
     Management, Memory, Named, Observed, Plan, Policy, Provenance, Reason, Recorded, Sighting, SpecError, Stance, Step,
-    Trouble, plan, report,
+    Trouble, Witness, open_intent, plan, report,
 };
 
 use super::schedule::Fault;
@@ -162,11 +162,10 @@ impl World {
             Note::Forged(uuid) => Annotated::Misfit(Some(*uuid)),
         };
         let identified = status.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
-        let told = facts.intent.clone().filter(|intent| {
-            !identified && (memory.settled != Some(intent.attempt) || self.has(Bug::ForgetWhatIsSettled))
-        });
-        let noted = view.intent.clone().or_else(|| memory.intent.clone()).or(told);
-        let mut intent = noted.filter(|_| !(self.has(Bug::ForgetTheIntent) && self.reborn[index]));
+        let forgets = self.has(Bug::ForgetWhatIsSettled);
+        let remembered = Memory { settled: memory.settled.filter(|_| !forgets), ..memory.clone() };
+        let open = open_intent(view.intent.clone(), facts.intent.clone(), identified, &remembered);
+        let mut intent = open.filter(|_| !(self.has(Bug::ForgetTheIntent) && self.reborn[index]));
         if self.has(Bug::ForgetTheTenant) {
             status = status.map(|identity| Identity { tenant: None, ..identity });
             if let Annotated::Fits(identity) = &mut annotated {
@@ -297,12 +296,17 @@ impl World {
                     self.inventory = Some(records.clone());
                     self.polled = self.now;
                 }
+                let others = self.objects.iter().enumerate().filter(|(index, _)| *index != pass.index);
+                let mut live = others.map(|(_, object)| object).filter(|object| !object.gone && !object.deleting);
+                let known = live.find_map(|object| object.status.facts.uuid);
+                let empty = records.is_empty() && !self.has(Bug::TrustAFailedList);
+                pass.observed.witness = known.filter(|_| empty).map(|uuid| Witness { uuid, alive: None });
                 let records = records.into_iter().filter(|record| record.name == *name).collect();
                 pass.observed.named = Named::Fresh(name.clone(), records);
-                let own = key(pass.index);
-                if looked_in_vain(&pass.case(&own, self)) {
-                    pass.memory.looked_in_vain(self.now);
-                }
+            }
+            Look::Witness(uuid) => {
+                let lives = self.api.get(*uuid).is_some_and(|record| !record.is_deleting());
+                pass.observed.witness = Some(Witness { uuid: *uuid, alive: Some(lives) });
             }
             Look::ById(uuid) => {
                 let sighting = match self.api.get(*uuid) {
@@ -322,6 +326,10 @@ impl World {
                 };
                 self.sight(pass, sighting);
             }
+        }
+        let own = key(pass.index);
+        if looked_in_vain(&pass.case(&own, self)) {
+            pass.memory.looked_in_vain(self.now);
         }
         Next::Go
     }

@@ -9,7 +9,7 @@ use crate::domain::claims::NameClaim;
 use crate::domain::desired::{DeletionPolicy, Desired, Management};
 use crate::domain::ids::{ClusterDomain, ClusterUuid, Provenance, TenantId};
 use crate::domain::memory::{LOOK_GAP, elapsed};
-use crate::domain::observed::{RemoteCluster, Who};
+use crate::domain::observed::{RemoteCluster, Who, Witness};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::Intent;
 use crate::domain::schedule::backoff;
@@ -21,6 +21,32 @@ use super::{
 
 /// `createdAt` may lie this much before the intent and still be ours: two clocks, millisecond rounding.
 const CREATED_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// What an answer other than success says about the one POST.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It certainly took no effect: the attempt may be made again.
+    Unsent,
+    /// Refused. Believed once a look finds nothing of ours: a gateway may refuse after the commit.
+    Refused,
+    /// It may have taken effect, or may do so later.
+    Unknown,
+}
+
+/// Reads the fate of a POST from its answer's status, or from the certainty that it never left.
+///
+/// Of the statuses that ask to come back later only 429 means "not done". A 503 (with or without `Retry-After`), like
+/// a 408, may come from a gateway that stopped waiting for what the control plane then commits.
+#[must_use]
+pub const fn fate(certainly_unsent: bool, status: Option<u16>) -> Fate {
+    match status {
+        _ if certainly_unsent => Fate::Unsent,
+        Some(429) => Fate::Unsent,
+        Some(408) | None => Fate::Unknown,
+        Some(400..=499) => Fate::Refused,
+        Some(_) => Fate::Unknown,
+    }
+}
 
 /// The name is free as far as the inventory knows: look once more, then write the intent.
 pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<ClusterUuid>) -> Plan {
@@ -35,9 +61,9 @@ pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Opt
             format!("RunaiCluster {holder} is registering the name {name:?}; choose another spec.name"),
         );
     }
-    let Some(seen) = case.observed.named.fresh(name) else {
-        let look = Step::Look(Look::Names(name.to_owned()));
-        return go_on(look, Reason::Creating, "looking for the name before creating");
+    let seen = match look(case, name, Reason::Creating) {
+        Ok(records) => records,
+        Err(plan) => return *plan,
     };
     let intent = Intent {
         attempt: case.nonce,
@@ -52,6 +78,30 @@ pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Opt
     };
     let marks = Marks { identity: None, intent: Some(intent) };
     go_on(Step::Mark(marks), Reason::Creating, "noting the intent to create")
+}
+
+/// The registrations of that name from a fresh list that can be believed, or how to get there. A list that holds nothing
+/// makes every name free, and the price of a wrong one is a second registration: it does not go with a live record.
+fn look<'a>(case: &Case<'a>, name: &str, why: Reason) -> Result<&'a [RemoteCluster], Box<Plan>> {
+    let Some(records) = case.observed.named.fresh(name) else {
+        let look = Step::Look(Look::Names(name.to_owned()));
+        return Err(Box::new(go_on(look, why, "looking for the name")));
+    };
+    match case.observed.witness {
+        None | Some(Witness { alive: Some(false), .. }) => Ok(records),
+        Some(Witness { uuid, alive: None }) => {
+            let look = Step::Look(Look::Witness(uuid));
+            Err(Box::new(go_on(look, why, "the list is empty, although a registration is known")))
+        }
+        Some(Witness { uuid, alive: Some(true) }) => Err(Box::new(rest(
+            Reason::Undecodable,
+            Stance::Progress,
+            Again::Backoff,
+            format!(
+                "the control plane lists nothing, although registration {uuid} exists; waiting for a list that holds it"
+            ),
+        ))),
+    }
 }
 
 /// An intent is on the object and no uuid is known.
@@ -97,9 +147,9 @@ fn send(case: &Case<'_>, desired: &Desired, intent: &Intent) -> Plan {
 
 /// The POST may have been committed, may be committed still, or was refused (perhaps after the commit).
 fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
-    let Some(records) = case.observed.named.fresh(&intent.name) else {
-        let look = Step::Look(Look::Names(intent.name.clone()));
-        return go_on(look, Reason::CreateInDoubt, "looking for what became of the request");
+    let records = match look(case, &intent.name, Reason::CreateInDoubt) {
+        Ok(records) => records,
+        Err(plan) => return *plan,
     };
     let candidates: Vec<_> = records.iter().filter(|record| is_candidate(intent, record)).collect();
     match candidates.as_slice() {
@@ -163,9 +213,9 @@ fn is_quarantined(case: &Case<'_>, intent: &Intent) -> bool {
 
 pub(super) fn looked_in_vain(case: &Case<'_>) -> bool {
     case.recorded.intent.as_ref().is_some_and(|intent| {
-        let records = case.observed.named.fresh(&intent.name);
+        let records = look(case, &intent.name, Reason::CreateInDoubt);
         !is_quarantined(case, intent)
-            && records.is_some_and(|records| !records.iter().any(|record| is_candidate(intent, record)))
+            && records.is_ok_and(|records| !records.iter().any(|record| is_candidate(intent, record)))
     })
 }
 

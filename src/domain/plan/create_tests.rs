@@ -3,8 +3,8 @@
 
 use crate::domain::desired::{AdoptionPolicy, DeletionPolicy, Management, SpecError};
 use crate::domain::ids::{AgentVersion, ClusterDomain, Origin, Provenance, TenantId};
-use crate::domain::observed::{Named, RemoteCluster};
-use crate::domain::plan::{Again, NewCluster, Stance, Step, looked_in_vain};
+use crate::domain::observed::{Named, RemoteCluster, Witness};
+use crate::domain::plan::{Again, Fate, Look, NewCluster, Stance, Step, fate, looked_in_vain};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Intent};
 use crate::domain::scene_tests::{
@@ -363,4 +363,59 @@ fn a_deleting_namesake_is_waited_for_and_a_wish_does_not_hide_an_intent() {
     Scene::new().but(|s| s.observed.named = fresh(&[deleting(OTHER, "east")])).holds(Reason::NameHeld);
     let wish = Scene::doubtful(&[]).but(|s| s.recorded.annotated = Annotated::Misfit(Some(OTHER)));
     wish.rests(Reason::CreateInDoubt, Stance::Progress);
+}
+
+// ---- an empty list ----
+
+/// A fresh list that held nothing, although another object owns `OTHER`.
+fn empty(alive: Option<bool>) -> impl Fn(&mut Scene) {
+    move |s| {
+        s.observed.named = fresh(&[]);
+        s.observed.witness = Some(Witness { uuid: OTHER, alive });
+    }
+}
+
+#[test]
+fn an_empty_list_is_held_against_a_known_registration_before_it_counts() {
+    let scenes: [fn() -> Scene; 3] = [Scene::new, || looked_twice(2), || looked_twice(2).but(|s| s.deleting = true)];
+    for scene in scenes {
+        scene().but(empty(None)).steps(&Step::Look(Look::Witness(OTHER)));
+        let unsettled = scene().but(empty(Some(true)));
+        unsettled.rests(Reason::Undecodable, Stance::Progress);
+        assert!(unsettled.plan().message.contains(&OTHER.to_string()), "{}", unsettled.plan().message);
+        let believed = scene().but(empty(Some(false))).plan();
+        assert!(matches!(believed.step, Step::Mark(_) | Step::Release), "{believed:?}");
+    }
+}
+
+#[test]
+fn a_look_that_is_not_believed_was_not_in_vain() {
+    for (alive, vain) in [(None, false), (Some(true), false), (Some(false), true)] {
+        let scene = looked_twice(0).but(empty(alive));
+        assert_eq!(looked_in_vain(&scene.case()), vain, "{alive:?}");
+    }
+}
+
+#[test]
+fn only_what_cannot_have_been_committed_counts_as_unsent() {
+    for status in [None, Some(201), Some(503)] {
+        assert_eq!(fate(true, status), Fate::Unsent);
+    }
+    let table = [
+        (None, Fate::Unknown),
+        (Some(201), Fate::Unknown),
+        (Some(307), Fate::Unknown),
+        (Some(400), Fate::Refused),
+        (Some(401), Fate::Refused),
+        (Some(408), Fate::Unknown),
+        (Some(409), Fate::Refused),
+        (Some(429), Fate::Unsent),
+        (Some(499), Fate::Refused),
+        (Some(500), Fate::Unknown),
+        (Some(503), Fate::Unknown),
+        (Some(599), Fate::Unknown),
+    ];
+    for (status, meaning) in table {
+        assert_eq!(fate(false, status), meaning, "{status:?}");
+    }
 }
