@@ -6,10 +6,17 @@ SHELL := /bin/sh
 OPERATOR := runai-cluster-operator
 CHART := charts/$(OPERATOR)
 
-.PHONY: help demo up run test e2e lint fmt crds chart kube ci
+# Seconds for each fuzz target, and rounds of the fault campaign.
+FUZZ_SECONDS ?= 60
+CHAOS_ROUNDS ?= 200
+
+TOOLS := target/tools/bin
+FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
+
+.PHONY: help demo up run test e2e lint fmt crds chart kube model chaos conformance fuzz mutants ci
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-6s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build ## one RunaiCluster through its life, on an own API server, or on the cluster of KUBECONFIG
 	cargo run --quiet --package testbed -- demo
@@ -33,6 +40,8 @@ e2e: build kube ## only the tests with a real API server
 lint: ## format, clippy, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check --no-default-features --locked
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are skipped"; fi
 
@@ -48,6 +57,22 @@ chart: kube ## lint and render the chart
 
 kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
 	cargo run --package testbed -- kube
+
+model: ## every history of bounded worlds, and every planted mistake (some minutes)
+	cargo run --package runai-model -- deep
+	cargo run --package runai-model -- mutants
+
+conformance: kube ## the simulator against the vendor's client and the published schemas; the operator on every profile
+	tests/conformance/run
+	cargo test --package $(OPERATOR) --test profiles
+
+fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly toolchain)
+	@set -e; for target in $$($(FUZZ) list); do mkdir -p target/fuzz/corpus/$$target; \
+	  $(FUZZ) run --sanitizer none --target-dir target/fuzz $$target target/fuzz/corpus/$$target fuzz/corpus/$$target \
+	    -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; done
+
+$(TOOLS)/cargo-fuzz:
+	cargo install cargo-fuzz --locked --root target/tools
 
 ci: lint test chart ## what a change must pass
 

@@ -295,6 +295,7 @@ async fn our_own_writes_show_at_once_and_free_names_are_told() {
     let known = world.inventory.client().get(uuid).await.unwrap().unwrap();
     world.inventory.wrote(known);
     assert_eq!(world.known(), ["a"]);
+    assert_eq!(world.changed().await, [(uuid, None, Some("a".into()))]);
     world.inventory.renamed(uuid, &ClusterName::parse("b").unwrap());
     assert_eq!(world.changed().await, [(uuid, Some("a".into()), Some("b".into()))]);
     world.inventory.delete_requested(uuid, jiff::Timestamp::now());

@@ -92,7 +92,7 @@ seeded! {
     seeded_skip_the_look: SkipTheLook breaks "I1";
     seeded_trust_a_failed_list: TrustAFailedList breaks "I4";
     seeded_forget_the_intent: ForgetTheIntent breaks "I1";
-    seeded_forget_what_is_settled: ForgetWhatIsSettled breaks "I6";
+    seeded_leave_the_copy: LeaveTheCopy breaks "I6" | "I1" | "I2" | "I3";
     seeded_skip_the_quarantine: SkipTheQuarantine breaks "I1";
     seeded_skip_the_quarantine_of_the_dying: SkipTheQuarantine breaks "I3";
     seeded_release_on_404: ReleaseOn404 breaks "I3";

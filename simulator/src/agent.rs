@@ -124,6 +124,24 @@ impl Agent {
     pub(crate) fn set_rejected(&mut self, rejected: bool) {
         self.rejected = rejected;
     }
+
+    /// From now on nobody hears it, until it is started with the right secret.
+    pub(crate) fn reject(&mut self, now: Timestamp, heartbeat: SignedDuration) {
+        self.beat_before = self.last_beat(now, heartbeat);
+        self.rejected = true;
+    }
+
+    /// Whether it was alive at `at`, as far as the present run goes.
+    pub(crate) fn was_live(&self, at: Timestamp) -> bool {
+        let Some(since) = self.running_since.filter(|since| *since <= at && !self.rejected) else { return false };
+        let flap = millis(self.flap);
+        flap == 0 || millis(at.duration_since(since)) % (2 * flap) < flap
+    }
+
+    /// Start of the present run, if it was ever heard in it.
+    pub(crate) fn heard_since(&self) -> Option<Timestamp> {
+        self.running_since.filter(|_| !self.rejected)
+    }
 }
 
 fn millis(duration: SignedDuration) -> i64 {

@@ -28,6 +28,12 @@ pub enum AgentCommand {
         #[serde(default)]
         client_secret: Option<String>,
     },
+    /// Is installed with a bootstrap token of this cluster, and runs from now on; nobody hears it if the token is not
+    /// good (any more).
+    Bootstrap {
+        /// As given by the install information.
+        token: String,
+    },
     /// Falls silent.
     Pause,
     /// Is uninstalled; what it reported last stays.
@@ -76,15 +82,24 @@ impl State {
         let now = self.living(uuid)?;
         let config = Arc::clone(&self.config);
         let record = self.store.get(uuid).ok_or(OutsideError::Unknown(uuid))?;
-        let starts = matches!(command, AgentCommand::Start { .. });
+        let starts = matches!(command, AgentCommand::Start { .. } | AgentCommand::Bootstrap { .. });
         if record.agent.is_none() && !starts {
             return Err(OutsideError::NoAgent(uuid));
         }
+        let trusted = match &command {
+            AgentCommand::Bootstrap { token } => {
+                self.bootstrap.redeem(token, uuid, config.install_info.single_use_bootstrap, now)
+            }
+            AgentCommand::Start { client_secret, .. } => {
+                client_secret.as_ref().is_none_or(|secret| *secret == record.client_secret)
+            }
+            _ => true,
+        };
         let fresh = record.agent.is_none().then(|| self.new_agent(record, now).not_started());
         let obeyed = self.store.edit(uuid, now, |record| {
             record.account_live_time(now);
             record.agent = record.agent.take().or(fresh);
-            record.obey(command, now, &config);
+            record.obey(command, trusted, now, &config);
         });
         obeyed.ok_or(OutsideError::Unknown(uuid))
     }
@@ -92,14 +107,17 @@ impl State {
 
 impl Record {
     /// Does nothing without an agent.
-    fn obey(&mut self, command: AgentCommand, now: Timestamp, config: &Config) {
+    fn obey(&mut self, command: AgentCommand, trusted: bool, now: Timestamp, config: &Config) {
         let beat = seconds(config.agent.heartbeat_seconds);
-        let right_secret = self.client_secret.clone();
         let Some(agent) = &mut self.agent else { return };
         match command {
-            AgentCommand::Start { after_seconds, client_secret } => {
+            AgentCommand::Start { after_seconds, client_secret: _ } => {
                 agent.run(after(now, seconds(after_seconds)), now, beat);
-                agent.set_rejected(client_secret.is_some_and(|secret| secret != right_secret));
+                agent.set_rejected(!trusted);
+            }
+            AgentCommand::Bootstrap { token: _ } => {
+                agent.run(now, now, beat);
+                agent.set_rejected(!trusted);
             }
             AgentCommand::Pause => agent.pause(now, beat),
             AgentCommand::Stop => self.uninstall(now, config),

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::clock::after;
-use crate::config::{Access, Config, Identity, TokenFormat};
+use crate::config::{Access, Config, Identity, OtherGrant, TokenFormat};
 
 /// What becomes of tokens issued before a tenant swap.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +46,7 @@ struct Token {
 pub(crate) struct Issued {
     pub(crate) text: String,
     pub(crate) ttl_seconds: i64,
+    pub(crate) refresh: String,
 }
 
 /// Tokens and what has been done to identities since start.
@@ -53,6 +54,8 @@ pub(crate) struct Issued {
 pub(crate) struct Auth {
     key: hmac::Key,
     tokens: HashMap<String, Token>,
+    /// Refresh token to the bearer of the token that it came with.
+    refresh: HashMap<String, Session>,
     tenants: HashMap<String, i32>,
     lost: HashMap<String, HashSet<Access>>,
 }
@@ -63,6 +66,7 @@ impl Auth {
         Self {
             key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
             tokens: HashMap::new(),
+            refresh: HashMap::new(),
             tenants: HashMap::new(),
             lost: HashMap::new(),
         }
@@ -94,8 +98,20 @@ impl Auth {
         if self.tokens.len() > 50_000 {
             self.tokens.retain(|_, token| token.expires > now);
         }
+        let refresh = if config.token.grants.contains(&OtherGrant::RefreshToken) {
+            let refresh = hex(rng, 40);
+            self.refresh.insert(refresh.clone(), session.clone());
+            refresh
+        } else {
+            String::new()
+        };
         self.tokens.insert(text.clone(), Token { session, expires, revoked: false });
-        Issued { text, ttl_seconds }
+        Issued { text, ttl_seconds, refresh }
+    }
+
+    /// Whose token the refresh token came with; it is used up.
+    pub(crate) fn refresh(&mut self, refresh: &str) -> Option<Session> {
+        self.refresh.remove(refresh)
     }
 
     /// A JWT signed with this process's key; also used for bootstrap tokens.

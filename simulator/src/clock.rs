@@ -46,6 +46,15 @@ impl Clock {
         self.advanced = self.advanced.saturating_add(by.max(SignedDuration::ZERO));
     }
 
+    /// Goes on from the present, by itself or by hand.
+    pub(crate) fn set_mode(&mut self, mode: ClockMode) {
+        if mode != self.mode {
+            let (now, skew) = (self.now(), self.skew);
+            self.rebase(now.checked_sub(skew).unwrap_or(now));
+            (self.mode, self.skew) = (mode, skew);
+        }
+    }
+
     pub(crate) fn set_skew(&mut self, skew: SignedDuration) {
         self.skew = skew;
     }

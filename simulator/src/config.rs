@@ -2,13 +2,15 @@
 //!
 //! Owns the names and defaults of settings. Must not know how any setting is carried out.
 
+use std::path::PathBuf;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::profile::Profile;
 
-/// Settings of a simulator. Every key can be changed while it runs, except `tls`, `clock` and `seed`.
+/// Settings of a simulator. Every key can be changed while it runs, except `tls` and `serverCertificate`.
 ///
 /// Unknown keys are refused, so that a typing error in a test does not pass as a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +28,8 @@ pub struct Config {
     pub seed: u64,
     /// Transport security of the public port.
     pub tls: TlsConfig,
+    /// Server certificate in place of one made at start; needs `tls.enabled`.
+    pub server_certificate: Option<ServerCertificate>,
     /// Tenants and who may log in to them.
     pub tenants: Vec<Tenant>,
     /// Access tokens.
@@ -65,6 +69,7 @@ impl Default for Config {
             clock_start: None,
             seed: 1,
             tls: TlsConfig::default(),
+            server_certificate: None,
             tenants: vec![Tenant::default()],
             token: TokenConfig::default(),
             agent: AgentConfig::default(),
@@ -172,6 +177,16 @@ pub struct TlsConfig {
     pub enabled: bool,
 }
 
+/// PEM files of a server certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ServerCertificate {
+    /// The certificate, followed by its chain.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+}
+
 /// A customer of the control plane.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -268,12 +283,30 @@ pub struct TokenConfig {
     pub skew_seconds: i64,
     /// Status for a wrong id or secret on V1: 400, 401 or 403.
     pub bad_credential_status: u16,
+    /// Grants of V1 beside `client_credentials` and `app_token`; none by default.
+    pub grants: Vec<OtherGrant>,
 }
 
 impl Default for TokenConfig {
     fn default() -> Self {
-        Self { ttl_seconds: 3600, format: TokenFormat::Jwt, skew_seconds: 0, bad_credential_status: 400 }
+        Self {
+            ttl_seconds: 3600,
+            format: TokenFormat::Jwt,
+            skew_seconds: 0,
+            bad_credential_status: 400,
+            grants: Vec::new(),
+        }
     }
+}
+
+/// A grant that is off unless asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OtherGrant {
+    /// `username` and `password`, which are a client id and its secret.
+    Password,
+    /// `refreshToken`, which every V1 reply then carries beside the access token.
+    RefreshToken,
 }
 
 /// Shape of the token text.
@@ -494,6 +527,8 @@ pub struct InstallInfoConfig {
     pub warmup_seconds: f64,
     /// Every read makes a new client secret.
     pub rotate_on_read: bool,
+    /// A bootstrap token is good for one agent only.
+    pub single_use_bootstrap: bool,
     /// URL shown as the control plane in the command; absent means the public URL.
     pub control_plane_url: Option<String>,
 }

@@ -15,7 +15,7 @@
 //! ```
 //!
 //! Map of the modules, from the inside out: `config`, `profile`, `version`, `clock` (settings and time);
-//! `report`, `agent`, `record`, `store` (registrations); `auth` (tokens); `fault`, `journal` (what goes wrong and what
+//! `report`, `agent`, `record`, `store` (registrations); `auth`, `bootstrap` (tokens); `fault`, `journal` (what goes wrong and what
 //! happened); `state`, `change`, `outside`, `agent_command` (what can happen to the whole); `route`, `query`, `inbound`, `validate`,
 //! `endpoints`, `render`, `reply` (the public API); `pipeline`, `distortion` (order of one request, faults on the wire); `connection`, `tls`, `server`,
 //! `control` (sockets); `simulator` (the face).
@@ -23,6 +23,7 @@
 mod agent;
 mod agent_command;
 mod auth;
+mod bootstrap;
 mod change;
 mod clock;
 mod config;
@@ -56,7 +57,8 @@ pub use auth::OldTokens;
 pub use config::{
     Access, AgentConfig, CapabilityOverrides, ClockMode, Config, ConfigError, DeleteConfig, DisconnectedPolicy,
     GetAfter, Identity, InstallInfoConfig, LimitsConfig, ListConfig, ListOrder, MetricsConfig, NamesConfig,
-    NeverConnected, NullStyle, RequestConfig, Scope, Tenant, TlsConfig, TokenConfig, TokenFormat, UniqueNames,
+    NeverConnected, NullStyle, OtherGrant, RequestConfig, Scope, ServerCertificate, Tenant, TlsConfig, TokenConfig,
+    TokenFormat, UniqueNames,
 };
 pub use fault::{Cut, EnumField, FaultAction, FaultMatch, FaultRule, Garbage, Loss, Phase, ResetPhase, RetryAfter};
 pub use journal::{Counters, JournalEntry};

@@ -2,6 +2,8 @@
 //!
 //! Owns the effects of the control API on records. Must not know HTTP.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -227,6 +229,7 @@ impl State {
             stuck_delete,
             slow_delete,
         } = patch;
+        let config = Arc::clone(&self.config);
         let filled = |text: String| Some(text).filter(|text| !text.is_empty());
         let edited = self.store.edit(uuid, now, |record| {
             if let Some(name) = name {
@@ -243,7 +246,9 @@ impl State {
                 record.forced_state = filled(state);
             }
             record.tenant_id = tenant_id.unwrap_or(record.tenant_id);
-            record.client_secret = client_secret.unwrap_or_else(|| record.client_secret.clone());
+            if let Some(secret) = client_secret {
+                record.change_secret(secret, now, &config);
+            }
             record.created_at = created_at.unwrap_or(record.created_at);
             record.updated_at = updated_at.or(record.updated_at);
             record.last_liveness = last_liveness.or(record.last_liveness);
@@ -286,6 +291,7 @@ impl State {
         self.store = Store::default();
         self.forget_pending();
         self.auth = crate::auth::Auth::new(&mut self.rng);
+        self.bootstrap = crate::bootstrap::BootstrapTokens::default();
         self.faults = FaultBook::default();
         self.journal = Journal::new(self.config.journal_capacity);
         self.buckets.clear();

@@ -216,7 +216,7 @@ impl State {
         let refused = self.refuse(inbound, routed, now);
         let early = terminal.and_then(|fault| replacement(fault, Phase::Pre, now));
         let (reply, reached) = match (routed, refused) {
-            (_, Err(refusal)) => (refusal, false),
+            (routed, Err(refusal)) => (self.listed(routed.operation(), refusal), false),
             (Routed::To(operation, _), Ok(session)) => match early {
                 Some(reply) => (reply, false),
                 None => (self.run(asked, *operation, session.as_ref(), now), true),
@@ -232,6 +232,14 @@ impl State {
             return Delivery::Whole(reply);
         }
         after_the_change(reply, terminal, now)
+    }
+
+    /// The reply with a code that is listed for the endpoint, if the profile knows no others.
+    fn listed(&self, operation: Option<Operation>, reply: Reply) -> Reply {
+        match operation {
+            Some(operation) if self.caps.documented_codes_only => endpoints::documented(operation, reply),
+            Some(_) | None => reply,
+        }
     }
 
     /// Steps 3 to 5: path, authentication, rate. Token requests have no session.
@@ -278,9 +286,7 @@ impl State {
                 })
             }
         };
-        if self.caps.documented_codes_only {
-            reply = endpoints::documented(operation, reply);
-        }
+        reply = self.listed(Some(operation), reply);
         for modifier in &fired.modifiers {
             self.distort(&mut reply, modifier);
         }

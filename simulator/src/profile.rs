@@ -108,7 +108,7 @@ impl Capabilities {
             metrics_219: since(2, 19),
             metrics_223: since(2, 23),
             minimal: overrides.minimal.unwrap_or(since(2, 25)),
-            length_limits: since(2, 19),
+            length_limits: since(2, 25),
             bootstrap_token: overrides.bootstrap_token.unwrap_or(since(3, 0)),
             documented_codes_only: profile == Profile::StrictDoc,
         }

@@ -6,10 +6,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, AgentPhase};
 use crate::clock::{after, seconds};
 use crate::config::{Config, DisconnectedPolicy};
 use crate::report::Operand;
+
+/// Runs of agents that a record remembers.
+const RUNS: usize = 100;
 
 /// State of a cluster as the API shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +68,9 @@ pub(crate) struct Record {
     pub(crate) deletion: Deletion,
     /// The state that was shown last: a change moves `updated_at`.
     pub(crate) seen_state: ClusterState,
+    /// When its agents were alive, but for the present run.
+    #[serde(default)]
+    pub(crate) runs: Vec<(Timestamp, Timestamp)>,
 }
 
 /// How a graceful deletion goes.
@@ -170,12 +176,42 @@ impl Record {
         }
     }
 
+    /// Deletes, not before anything else that it shows.
     pub(crate) fn delete(&mut self, at: Timestamp) {
-        self.deleted_at = Some(at.max(self.created_at));
+        let before = self.created_at.max(self.updated_at.unwrap_or(at)).max(self.delete_requested_at.unwrap_or(at));
+        self.deleted_at = Some(at.max(before));
     }
 
-    /// Books the live time of the present run: call before any change of the agent.
+    /// Takes a new secret: an agent that has the old one is not heard any more.
+    pub(crate) fn change_secret(&mut self, secret: String, now: Timestamp, config: &Config) {
+        if secret == self.client_secret {
+            return;
+        }
+        self.client_secret = secret;
+        self.account_live_time(now);
+        if let Some(agent) = self.agent.as_mut().filter(|agent| agent.phase(now) != AgentPhase::Installing) {
+            agent.reject(now, seconds(config.agent.heartbeat_seconds));
+        }
+    }
+
+    /// Whether an agent of it was alive at `at`.
+    pub(crate) fn was_live(&self, at: Timestamp, now: Timestamp) -> bool {
+        let until = self.deleted_at.map_or(now, |deleted| deleted.min(now));
+        let run = |(from, to): &(Timestamp, Timestamp)| *from <= at && at < *to;
+        self.runs.iter().any(run) || (at <= until && self.agent.as_ref().is_some_and(|agent| agent.was_live(at)))
+    }
+
+    /// Books the present run: call before any change of the agent.
     pub(crate) fn account_live_time(&mut self, now: Timestamp) {
+        if let Some(since) = self.agent.as_ref().and_then(Agent::heard_since).filter(|since| *since < now) {
+            match self.runs.last_mut() {
+                Some(last) if last.0 == since => last.1 = now,
+                _ => self.runs.push((since, now)),
+            }
+            if self.runs.len() > RUNS {
+                self.runs.remove(0);
+            }
+        }
         let Some(from) = self.deletion.counted_until else { return };
         let live = self.agent.as_ref().map_or(SignedDuration::ZERO, |agent| agent.live_between(from, now));
         self.deletion.live_before = self.deletion.live_before.saturating_add(live);

@@ -34,6 +34,9 @@ pub enum SimulatorError {
     /// Certificates could not be made.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The control API has no authentication.
+    #[error("the control API has no authentication: {0} is not a loopback address")]
+    Exposed(SocketAddr),
     /// The configuration is not valid.
     #[error(transparent)]
     Config(#[from] ConfigError),
@@ -86,7 +89,11 @@ impl Simulator {
     /// # Errors
     /// When sockets, threads or certificates cannot be had.
     pub fn start_on(config: Config, listen: Listen) -> Result<Self, SimulatorError> {
-        let tls = if config.tls.enabled { Some(Arc::new(TlsKeeper::new()?)) } else { None };
+        if !listen.control.ip().is_loopback() {
+            return Err(SimulatorError::Exposed(listen.control));
+        }
+        let own = config.server_certificate.as_ref();
+        let tls = if config.tls.enabled { Some(Arc::new(TlsKeeper::new(own)?)) } else { None };
         let scheme = if tls.is_some() { "https" } else { "http" };
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
@@ -149,7 +156,8 @@ impl Simulator {
         &self.control_url
     }
 
-    /// PEM of the private CA behind the public port; `None` without TLS.
+    /// PEM of the private CA behind the public port; `None` without TLS. With a `serverCertificate` it is only behind
+    /// what `TlsRotate` makes.
     #[must_use]
     pub fn ca_pem(&self) -> Option<String> {
         self.shared.state().tls.as_ref().map(|tls| tls.ca_pem())
@@ -161,7 +169,7 @@ impl Simulator {
         self.shared.state().config.as_ref().clone()
     }
 
-    /// Replaces the configuration; `tls`, `clock`, `clock_start` and `seed` keep their effect from the start.
+    /// Replaces the configuration; `tls` and `server_certificate` keep their effect from the start.
     pub fn set_config(&self, config: Config) {
         self.shared.state().set_config(config);
     }

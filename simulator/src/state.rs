@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::agent::Agent;
 use crate::auth::Auth;
+use crate::bootstrap::BootstrapTokens;
 use crate::change::Change;
 use crate::clock::{Clock, after, seconds};
 use crate::config::{Config, UniqueNames};
@@ -30,6 +31,7 @@ pub(crate) struct State {
     pub(crate) clock: Clock,
     pub(crate) store: Store,
     pub(crate) auth: Auth,
+    pub(crate) bootstrap: BootstrapTokens,
     pub(crate) faults: FaultBook,
     pub(crate) journal: Journal,
     pub(crate) rng: Rng,
@@ -62,6 +64,7 @@ impl State {
             clock: Clock::new(config.clock, config.clock_start),
             store: Store::default(),
             auth: Auth::new(&mut rng),
+            bootstrap: BootstrapTokens::default(),
             faults: FaultBook::default(),
             journal: Journal::new(config.journal_capacity),
             rng,
@@ -76,6 +79,13 @@ impl State {
     pub(crate) fn set_config(&mut self, config: Config) {
         self.caps = Capabilities::of(config.profile, &config.capabilities);
         self.journal.set_capacity(config.journal_capacity);
+        if config.seed != self.config.seed {
+            self.rng = Rng::with_seed(config.seed);
+        }
+        self.clock.set_mode(config.clock);
+        if let Some(start) = config.clock_start.filter(|_| config.clock_start != self.config.clock_start) {
+            self.clock.rebase(start);
+        }
         self.config = Arc::new(config);
     }
 
@@ -135,6 +145,7 @@ impl State {
             forced_state: None,
             deletion: Deletion::default(),
             seen_state: ClusterState::WaitingToConnect,
+            runs: Vec::new(),
         }
     }
 

@@ -2,12 +2,16 @@
 //!
 //! Owns keys and the current server configuration. Must not know sockets.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::pem::{self, PemObject as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::config::ServerCertificate;
 
 /// Why certificates could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +19,14 @@ pub enum TlsError {
     /// Key or certificate generation failed.
     #[error("certificate: {0}")]
     Certificate(#[from] rcgen::Error),
+    /// A file could not be read.
+    #[error("{}: {source}", path.display())]
+    Unreadable {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
     /// The TLS library refused them.
     #[error("tls: {0}")]
     Rustls(#[from] rustls::Error),
@@ -32,9 +44,10 @@ struct Current {
 }
 
 impl TlsKeeper {
-    pub(crate) fn new() -> Result<Self, TlsError> {
+    /// With a certificate of the private CA, or with one from files.
+    pub(crate) fn new(own: Option<&ServerCertificate>) -> Result<Self, TlsError> {
         let (ca, ca_pem) = make_ca()?;
-        let server = make_server(&ca)?;
+        let server = own.map_or_else(|| make_server(&ca), read_server)?;
         Ok(Self(RwLock::new(Current { ca, ca_pem, server })))
     }
 
@@ -87,12 +100,25 @@ fn make_server(ca: &Issuer<'static, KeyPair>) -> Result<Arc<ServerConfig>, TlsEr
     params.use_authority_key_identifier_extension = true;
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, ca)?.der().clone();
-    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    serve(vec![certificate], PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())))
+}
+
+fn read_server(own: &ServerCertificate) -> Result<Arc<ServerConfig>, TlsError> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| TlsError::Unreadable { path, source }
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(&own.certificate).and_then(Iterator::collect);
+    let key = PrivateKeyDer::from_pem_file(&own.key).map_err(unreadable(&own.key))?;
+    serve(chain.map_err(unreadable(&own.certificate))?, key)
+}
+
+fn serve(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let mut server = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
-        .with_single_cert(vec![certificate], key)?;
+        .with_single_cert(chain, key)?;
     server.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(server))
 }

@@ -39,7 +39,7 @@ pub fn parse(text: &str) -> Result<Duration, DurationError> {
     Ok(sum)
 }
 
-/// Writes a duration in the form that [`parse`] reads; parts below a millisecond are dropped.
+/// Writes a duration in the form that [`parse`] reads, up to 999999h; parts below a millisecond are dropped.
 #[must_use]
 pub fn format(value: Duration) -> String {
     let (hours, minutes) = (value.as_secs() / 3600, value.as_secs() / 60 % 60);

@@ -65,7 +65,7 @@ pub struct RunArgs {
     )]
     allow_insecure_http: bool,
 
-    /// Most objects worked on at once.
+    /// Most objects of one control plane worked on at once.
     #[arg(long, env = "RUNAI_OPERATOR_CONCURRENCY", value_name = "N", default_value_t = 128)]
     concurrency: u16,
 

@@ -8,14 +8,14 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
-use kube::{Api, Resource};
+use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
 use tracing::{debug, info, warn};
 
 use crate::api::conditions::status_patch_over;
 use crate::api::{FIELD_MANAGER, RunaiClusterStatus, Watched};
 use crate::domain::claims::NameClaim;
-use crate::domain::plan::{Fate, NewCluster, fate};
+use crate::domain::plan::{Fate, NewCluster, Stale, fate};
 use crate::domain::{
     ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting,
     Trouble, report, schedule,
@@ -25,7 +25,7 @@ use crate::runai::{self, ApiError, Class, DeleteReply, Operation};
 use super::calls::{CallError, call};
 use super::clock::Boottime;
 use super::notes;
-use super::pass::{Flow, Pass, now};
+use super::pass::{Flow, Pass, Written, now};
 use super::planes::{Connection, trouble};
 use super::settings::SEND_WINDOW;
 use super::status;
@@ -62,7 +62,7 @@ impl Pass<'_> {
             Err(flow) => return flow,
         }
         self.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
-        self.memory.marked(marks, self.recorded.intent.as_ref());
+        self.memory.marked(marks);
         self.reread();
         Flow::GoOn
     }
@@ -99,10 +99,15 @@ impl Pass<'_> {
         self.ctx.index(&self.object, &self.recorded, &self.memory);
     }
 
-    /// The uuid of a lost registration leaves status, so that a new one can enter it.
-    pub(super) async fn forget_lost(&mut self) -> Flow {
-        let patch = json!({ "status": { "uuid": null, "origin": null, "state": null, "lastLiveness": null } });
-        match self.patch_status(&patch).await {
+    /// Takes out of status what is over.
+    pub(super) async fn forget(&mut self, what: Stale) -> Flow {
+        let patch = match what {
+            Stale::Registration => {
+                json!({ "status": { "uuid": null, "origin": null, "state": null, "lastLiveness": null } })
+            }
+            Stale::Attempt => json!({ "status": { "createPending": null } }),
+        };
+        match self.patch_status(patch).await {
             Ok(()) => {
                 self.reread();
                 Flow::GoOn
@@ -118,36 +123,42 @@ impl Pass<'_> {
             Err(flow) => return flow,
         }
         info!(object = %self.key, why = plan.why.as_str(), "{}; finalizer removed", plan.message);
-        self.ctx.released(&self.key);
+        self.ctx.released(&self.key, &self.object);
         if let Some(note) = report::farewell(plan, &status::before(&self.object)) {
             self.ctx.events.publish(self.reference(), note, "Delete");
         }
         Flow::End(Action::await_change())
     }
 
-    /// Writes `after` if it differs from what is there. `false` when that failed.
-    pub(super) async fn write_status(&mut self, after: &RunaiClusterStatus) -> bool {
+    /// Writes `after` if it differs from what is there.
+    pub(super) async fn write_status(&mut self, after: &RunaiClusterStatus) -> Written {
         let Some(patch) = status_patch_over(&self.object.status, after) else {
-            return true;
+            return Written::Done;
         };
-        match self.patch_status(&patch).await {
+        match self.patch_status(patch).await {
             Ok(()) => {
                 // An observed registration is noted in status alone, and the echo of this write is not looked at.
                 self.renote();
-                true
+                Written::Done
             }
-            Err(error) if error.is_not_found() => true,
+            Err(error) if error.is_not_found() => Written::Done,
+            Err(error) if error.is_conflict() => {
+                debug!(object = %self.key, "somebody else wrote before the status");
+                Written::TooLate
+            }
             Err(error) => {
                 warn!(object = %self.key, %error, "status not written");
-                false
+                Written::Failed
             }
         }
     }
 
-    async fn patch_status(&mut self, patch: &Value) -> Result<(), CallError> {
+    /// Compare-and-swap here too: what is said of an older version of the object may be wrong by now.
+    async fn patch_status(&mut self, mut patch: Value) -> Result<(), CallError> {
+        patch["metadata"] = json!({ "resourceVersion": self.object.resource_version() });
         let params = PatchParams::apply(FIELD_MANAGER);
         let api = self.api();
-        let written = call(api.patch_status(&self.key.name, &params, &Patch::Merge(patch))).await?;
+        let written = call(api.patch_status(&self.key.name, &params, &Patch::Merge(&patch))).await?;
         self.object = Arc::new(written);
         Ok(())
     }
@@ -163,11 +174,8 @@ impl Pass<'_> {
                 self.object = Arc::new(written);
                 Ok(())
             }
-            Err(error) => {
-                // What was claimed for the write goes back to what the object says.
-                self.renote();
-                Err(self.failed(&error))
-            }
+            // What was claimed for the write stays claimed until the object is seen again: the write may have happened.
+            Err(error) => Err(self.failed(&error)),
         }
     }
 
@@ -255,6 +263,10 @@ impl Pass<'_> {
 
     pub(super) async fn rename(&mut self, uuid: ClusterUuid, name: &ClusterName) -> Flow {
         let Some(connection) = self.connection.clone() else { return Flow::GoOn };
+        if let Some(away) = away(&connection) {
+            self.observed.trouble = Some(away);
+            return Flow::GoOn;
+        }
         let outcome = match self.fenced(&connection, Operation::RenameCluster).await {
             Ok(permit) => connection.client.rename(uuid, name, permit).await,
             Err(error) => Err(error),
@@ -276,6 +288,10 @@ impl Pass<'_> {
 
     pub(super) async fn delete(&mut self, uuid: ClusterUuid, force: bool) -> Flow {
         let Some(connection) = self.connection.clone() else { return Flow::GoOn };
+        if let Some(away) = away(&connection) {
+            self.observed.trouble = Some(away);
+            return Flow::GoOn;
+        }
         if !force && let Err(held) = lock(&connection.throttle).take(std::time::Instant::now()) {
             if held.first {
                 self.tell_throttled();
@@ -360,4 +376,12 @@ impl Pass<'_> {
             "more RunaiClusters are being deleted than spec.maxDeletionsPerMinute allows; the rest waits. To stop, scale the operator to zero and set spec.deletion.policy: Orphan",
         );
     }
+}
+
+/// Why nothing is changed while the control plane is away: the poller's list is the one probe for all that wait, and
+/// wakes them when it is back.
+fn away(connection: &Connection) -> Option<Trouble> {
+    let health = connection.inventory.health();
+    let told = health.last_error.filter(|_| health.consecutive_failures > 0).map(|error| trouble(&error))?;
+    (told.reason == Reason::ConnectionFailed).then_some(told)
 }

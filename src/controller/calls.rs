@@ -22,7 +22,7 @@ pub(crate) enum CallError {
     #[error("the Kubernetes API did not answer within {DEADLINE:?}")]
     Timeout,
     /// An answer, but not the one.
-    #[error("the Kubernetes API: {0}")]
+    #[error("the Kubernetes API: {}", brief(.0))]
     Kube(#[source] Box<kube::Error>),
 }
 
@@ -50,6 +50,14 @@ impl CallError {
     /// The object is not there any more.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)
+    }
+}
+
+/// What the API says is enough; the whole answer would fill a screen.
+fn brief(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
     }
 }
 

@@ -26,6 +26,7 @@ use super::events::Events;
 use super::lease::Leadership;
 use super::notes;
 use super::planes::Planes;
+use super::rooms::Rooms;
 use super::settings::Settings;
 use super::signer::Signer;
 use super::status;
@@ -44,6 +45,7 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     pub(crate) crd: CrdGuard,
     pub(crate) lanes: Vec<Lane>,
+    pub(crate) rooms: Rooms,
     entries: Mutex<HashMap<ObjectKey, Entry>>,
 }
 
@@ -59,6 +61,8 @@ pub(crate) struct Lane {
 /// What is kept of one object.
 #[derive(Debug, Default)]
 struct Entry {
+    /// The object's UID: a pass over an object that has gone says nothing about the next one of that name.
+    uid: Option<String>,
     memory: Memory,
     /// The reply to our last write, as long as it may be newer than the store.
     newest: Option<Arc<Watched>>,
@@ -98,6 +102,7 @@ impl Context {
             events: Events::new(client.clone()),
             crd: CrdGuard::new(client.clone()),
             client,
+            rooms: Rooms::new(settings.concurrency),
             settings,
             leadership,
             signer,
@@ -119,6 +124,7 @@ impl Context {
                 let (memory, echo) = {
                     let mut entries = lock(&self.entries);
                     let entry = entries.entry(key.clone()).or_default();
+                    entry.uid.clone_from(&object.metadata.uid);
                     let echo = entry.newest.as_ref().is_some_and(|newest| !is_newer(&object, newest));
                     // The store has caught up: one copy of each object is enough.
                     if !entry.newest.as_ref().is_some_and(|newest| is_newer(newest, &object)) {
@@ -136,7 +142,24 @@ impl Context {
                 self.enqueue(&key);
             }
             Change::Deleted(object) => self.forget(&object),
-            Change::Resynced => {}
+            Change::Resynced => self.resynced(),
+        }
+    }
+
+    /// A list is what the API server holds: one whose store was put back to an older state knows nothing of our last
+    /// writes, and they do not count any more.
+    fn resynced(&self) {
+        let mut entries = lock(&self.entries);
+        let ahead: Vec<_> = entries
+            .iter_mut()
+            .filter_map(|(key, entry)| {
+                let written = entry.newest.take().is_some();
+                (std::mem::take(&mut entry.released) || written).then(|| key.clone())
+            })
+            .collect();
+        drop(entries);
+        for key in ahead {
+            self.enqueue(&key);
         }
     }
 
@@ -209,21 +232,20 @@ impl Context {
     /// Wakes the objects that changed registrations matter to: their owners, the owners of registrations with the same
     /// name, and objects that wait for such a uuid or name.
     pub(crate) fn wake_for(&self, changed: &[Changed], named: impl Fn(&str) -> Vec<ClusterUuid>) {
-        let mut keys: Vec<ObjectKey> = Vec::new();
-        {
+        // Each name is looked up once, and before the lock: a control plane may list thousands of records under one.
+        let names: HashSet<&str> = changed
+            .iter()
+            .flat_map(|change| [&change.names.0, &change.names.1])
+            .flatten()
+            .map(String::as_str)
+            .collect();
+        let uuids: HashSet<ClusterUuid> = changed.iter().map(|change| change.uuid).collect();
+        let namesakes: HashSet<ClusterUuid> = names.iter().flat_map(|name| named(name)).collect();
+        let mut keys: Vec<ObjectKey> = {
             let claims = lock(&self.claims);
-            for change in changed {
-                keys.extend(claims.claimants(change.uuid).iter().cloned());
-                for name in [&change.names.0, &change.names.1].into_iter().flatten() {
-                    for uuid in named(name) {
-                        keys.extend(claims.claimants(uuid).iter().cloned());
-                    }
-                }
-            }
-        }
-        let names = changed.iter().flat_map(|change| [&change.names.0, &change.names.1]).flatten();
-        let uuids = changed.iter().map(|change| change.uuid).collect();
-        keys.extend(self.waiting_for(&uuids, &names.map(String::as_str).collect()));
+            uuids.union(&namesakes).flat_map(|uuid| claims.claimants(*uuid)).cloned().collect()
+        };
+        keys.extend(self.waiting_for(&uuids, &names));
         keys.sort();
         keys.dedup();
         for key in &keys {
@@ -277,23 +299,33 @@ impl Context {
         Start::Go(object, entry.memory.clone())
     }
 
+    /// Changes what is remembered of exactly this object.
+    fn remember(&self, key: &ObjectKey, object: &Watched, change: impl FnOnce(&mut Entry)) {
+        if let Some(entry) = lock(&self.entries).get_mut(key).filter(|entry| entry.uid == object.metadata.uid) {
+            change(entry);
+        }
+    }
+
     /// Keeps what a pass learned, whether it came to an end or not.
     pub(crate) fn keep(&self, key: &ObjectKey, object: &Arc<Watched>, memory: &Memory) {
         let stored = self.lane(key).and_then(|lane| lane.store.get(&reference(key)));
-        if let Some(entry) = lock(&self.entries).get_mut(key) {
+        self.remember(key, object, |entry| {
             entry.memory.clone_from(memory);
             let ahead = stored.is_none_or(|stored| is_newer(object, &stored));
             if ahead && entry.newest.as_ref().is_none_or(|newest| is_newer(object, newest)) {
                 entry.newest = Some(Arc::clone(object));
             }
-        }
+        });
+    }
+
+    /// Begins to listen for news of a uuid and a name. Before the pass looks: what comes while it works is not lost.
+    pub(crate) fn listen(&self, key: &ObjectKey, object: &Watched, question: (Option<ClusterUuid>, Option<String>)) {
+        self.remember(key, object, |entry| entry.waits_for = Some(question));
     }
 
     /// Ends the last pass: the finalizer is off.
-    pub(crate) fn released(&self, key: &ObjectKey) {
-        if let Some(entry) = lock(&self.entries).get_mut(key) {
-            entry.released = true;
-        }
+    pub(crate) fn released(&self, key: &ObjectKey, object: &Watched) {
+        self.remember(key, object, |entry| entry.released = true);
     }
 
     fn lane(&self, key: &ObjectKey) -> Option<&Lane> {
@@ -308,10 +340,10 @@ impl Context {
         wait: Option<Duration>,
         waits_for: Option<(Option<ClusterUuid>, Option<String>)>,
     ) {
-        if let Some(entry) = lock(&self.entries).get_mut(key) {
+        self.remember(key, object, |entry| {
             entry.hold = wait.filter(|_| !entry.woken).map(|wait| (Instant::now() + wait, fingerprint(object)));
             entry.waits_for = waits_for;
-        }
+        });
     }
 }
 

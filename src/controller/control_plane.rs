@@ -22,6 +22,7 @@ use crate::domain::{EventNote, Reason, Trouble};
 use crate::inventory::{self, Inventory};
 use crate::runai::{self, ClientObserver, Limits, Operation, RunaiClient};
 use crate::telemetry::metrics::{ApiCode, Metrics, RefreshResult};
+use crate::telemetry::objects::Registrations;
 
 use super::calls::call;
 use super::context::Context;
@@ -75,6 +76,8 @@ pub(super) struct Seen {
     /// When status was last written, and whether it may differ since.
     pub(super) written: Option<Instant>,
     pub(super) dirty: bool,
+    /// What was counted last.
+    counted: Option<Registrations>,
 }
 
 impl ControlPlanes {
@@ -375,8 +378,14 @@ impl ControlPlanes {
         })
     }
 
-    fn show_metrics(&self, name: &str) {
-        self.ctx.metrics.control_plane(name, Some(plane_status::metrics(&self.ctx, name)));
+    /// An object that is gone by force, or that adopts, changes the counts without any change of a record.
+    fn show_metrics(&mut self, name: &str) {
+        let facts = plane_status::metrics(&self.ctx, name);
+        let seen = self.seen.entry(name.to_owned()).or_default();
+        if std::mem::replace(&mut seen.counted, facts.registrations) != facts.registrations {
+            seen.dirty = true;
+        }
+        self.ctx.metrics.control_plane(name, Some(facts));
     }
 }
 

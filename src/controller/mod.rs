@@ -14,11 +14,14 @@ mod context;
 mod control_plane;
 mod crd_guard;
 mod events;
+#[doc(hidden)]
+pub mod fuzzing;
 pub(crate) mod lease;
 mod notes;
 mod pass;
 mod plane_status;
 mod planes;
+mod rooms;
 pub mod settings;
 mod signer;
 mod status;

@@ -15,6 +15,9 @@ use crate::domain::{
 
 use super::signer::Signer;
 
+/// The signature among the fields of an intent.
+const HMAC: &str = "hmac";
+
 /// Value of the annotation `registered-with`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct RegisteredWith {
@@ -23,14 +26,6 @@ struct RegisteredWith {
     tenant: TenantId,
     credential: CredentialId,
     provenance: Provenance,
-    hmac: String,
-}
-
-/// Value of the annotation `create-pending`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct CreatePending {
-    #[serde(flatten)]
-    intent: Intent,
     hmac: String,
 }
 
@@ -53,6 +48,7 @@ pub(crate) fn read(object: &Watched, signer: &Signer, memory: &Memory) -> Record
         incomplete,
         foreign_intent: pending.is_some() && noted.is_none(),
         intent_annotated: noted.is_some(),
+        intent_told: status.intent.is_some(),
         intent: open_intent(noted, status.intent, identified, memory),
         finalizer: object.finalizers().iter().any(|finalizer| finalizer == FINALIZER),
         delete_requested_at: status.delete_requested_at,
@@ -151,25 +147,33 @@ fn identity_parts(with: &RegisteredWith, key: &ObjectKey) -> [String; 8] {
 
 // ---- intent ----
 
+/// The signature covers every field that is written, also those that only a newer version knows: an open attempt is
+/// believed across an upgrade and its way back, or a second request could follow the first.
 fn read_intent(text: &str, object: &Watched, key: &ObjectKey, signer: &Signer) -> Option<Intent> {
-    let pending: CreatePending = serde_json::from_str(text).ok()?;
-    let parts = intent_parts(&pending.intent, object, key)?;
-    signer.fits(&parts.each_ref().map(String::as_str), &pending.hmac).then_some(pending.intent)
+    let mut fields: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let hmac = fields.remove(HMAC)?;
+    let fits = signer.fits(&intent_parts(&fields, object, key).each_ref().map(String::as_str), hmac.as_str()?);
+    fits.then(|| serde_json::from_value(Value::Object(fields)).ok())?
 }
 
 fn write_intent(intent: &Intent, object: &Watched, key: &ObjectKey, signer: &Signer) -> Option<String> {
-    let parts = intent_parts(intent, object, key)?;
-    let hmac = signer.sign(&parts.each_ref().map(String::as_str));
-    serde_json::to_string(&CreatePending { intent: intent.clone(), hmac }).ok()
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(intent) else { return None };
+    let hmac = signer.sign(&intent_parts(&fields, object, key).each_ref().map(String::as_str));
+    fields.insert(HMAC.to_owned(), json!(hmac));
+    serde_json::to_string(&fields).ok()
 }
 
 /// The object's UID has a part in it: an intent does not live on in an object that was made anew.
-fn intent_parts(intent: &Intent, object: &Watched, key: &ObjectKey) -> Option<[String; 5]> {
-    Some([
+fn intent_parts(fields: &Map<String, Value>, object: &Watched, key: &ObjectKey) -> [String; 5] {
+    [
         "intent".to_owned(),
         key.namespace.clone(),
         key.name.clone(),
         object.uid().unwrap_or_default(),
-        serde_json::to_string(intent).ok()?,
-    ])
+        Value::Object(fields.clone()).to_string(),
+    ]
 }
+
+#[cfg(test)]
+#[path = "notes_tests.rs"]
+mod tests;

@@ -64,6 +64,17 @@ pub(super) enum Flow {
     End(Action),
 }
 
+/// What became of a status.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// It says what it should.
+    Done,
+    /// Somebody else wrote first: the next pass says it, of what is there by then.
+    TooLate,
+    /// The API refused it, or did not answer.
+    Failed,
+}
+
 /// Runs one pass.
 pub(crate) async fn reconcile(key: ObjectKey, ctx: &Context) -> Action {
     let started = Instant::now();
@@ -106,6 +117,8 @@ impl<'c> Pass<'c> {
             key,
             object,
         };
+        let question = pass.with_case(|case| (uuid_in_question(case), name_in_question(case).map(str::to_owned)));
+        ctx.listen(&pass.key, &pass.object, question);
         pass.look_at_inventory();
         pass
     }
@@ -115,6 +128,7 @@ impl<'c> Pass<'c> {
             if !self.ctx.leadership.is_leader() {
                 return Action::await_change();
             }
+            self.take_in_news();
             let plan = self.plan();
             debug!(object = %self.key, step = ?plan.step, why = plan.why.as_str(), "plan");
             let flow = match &plan.step {
@@ -124,7 +138,7 @@ impl<'c> Pass<'c> {
                     Flow::GoOn
                 }
                 Step::Mark(marks) => self.mark(marks).await,
-                Step::Forget => self.forget_lost().await,
+                Step::Forget(what) => self.forget(*what).await,
                 Step::Create(new) => self.create(new).await,
                 Step::Rename(uuid, name) => self.rename(*uuid, name).await,
                 Step::Delete { uuid, force } => self.delete(*uuid, *force).await,
@@ -203,6 +217,16 @@ impl<'c> Pass<'c> {
         self.note_seen();
     }
 
+    /// A name that was looked for takes in what became known since: another object's pass may have registered it.
+    fn take_in_news(&mut self) {
+        let snapshot = self.connection.as_ref().and_then(|connection| connection.inventory.snapshot());
+        if let (Named::Fresh(name, records), Some(snapshot)) = (&mut self.observed.named, snapshot) {
+            let known = |uuid| records.iter().any(|record| record.uuid == uuid);
+            let news: Vec<_> = snapshot.named(name).into_iter().filter(|record| !known(record.uuid)).collect();
+            records.extend(news);
+        }
+    }
+
     /// These credentials saw the registration: later, a 404 to them means something.
     fn note_seen(&mut self) {
         if let (Sighting::Present(record), Ok(who)) = (&self.observed.uuid, &self.observed.access.who)
@@ -245,8 +269,8 @@ impl<'c> Pass<'c> {
                 }
             },
         }
-        if self.with_case(plan::looked_in_vain) {
-            self.memory.looked_in_vain(now());
+        if let Some(attempt) = self.with_case(plan::looked_in_vain) {
+            self.memory.looked_in_vain(attempt, now());
         }
     }
 
@@ -306,21 +330,23 @@ impl<'c> Pass<'c> {
 
     async fn rest(&mut self, plan: &Plan) -> Action {
         self.turn = None;
-        let trouble = report::trouble(plan);
+        let written = self.say(plan).await;
+        // A status that is refused again and again backs off like anything else.
+        let unsaid = (written == Written::Failed).then_some(Reason::ConnectionFailed);
+        let trouble = report::trouble(plan).or(unsaid);
         if plan.stance != Stance::Quiet {
             self.memory.pass_ended(trouble, now());
         }
         if let Some(reason) = trouble {
             self.ctx.metrics.reconcile_error(reason.as_str());
         }
-        let written = self.say(plan).await;
         let wait = match (written, plan.again) {
-            (false, _) | (true, Again::Backoff) => {
+            (Written::TooLate | Written::Failed, _) | (Written::Done, Again::Backoff) => {
                 let failures = self.memory.failures.max(1);
                 Some(schedule::backoff(failures, fastrand::u64(..)))
             }
-            (true, Again::After(wait)) => Some(wait.max(Duration::from_millis(50))),
-            (true, Again::WhenChanged) => None,
+            (Written::Done, Again::After(wait)) => Some(wait.max(Duration::from_millis(50))),
+            (Written::Done, Again::WhenChanged) => None,
         };
         let in_step = plan.stance == Stance::InSync;
         let waits_for = (!in_step).then(|| {
@@ -331,24 +357,25 @@ impl<'c> Pass<'c> {
         wait.map_or_else(Action::await_change, Action::requeue)
     }
 
-    /// Writes status and Events where they differ. `false` when the write failed and has to be tried again.
-    async fn say(&mut self, plan: &Plan) -> bool {
+    /// Writes status and Events where they differ.
+    async fn say(&mut self, plan: &Plan) -> Written {
         let before = status::before(&self.object);
         let Some(report) = self.with_case(|case| report::report(case, plan, &before)) else {
-            return true;
+            return Written::Done;
         };
         let handled = self.object.annotations().get(RECONCILE_REQUESTED_AT).cloned();
         let after = status::after(&self.object, &report, handled, now());
         self.ctx.metrics.object(&self.key.namespace, &self.key.name, Some(&status::metrics(&after)));
-        if !self.write_status(&after).await {
-            return false;
+        let written = self.write_status(&after).await;
+        if written != Written::Done {
+            return written;
         }
         for note in report.events {
             let level = if note.warning { "warning" } else { "normal" };
             info!(object = %self.key, reason = %note.reason, level, "{}", note.message);
             self.ctx.events.publish(self.reference(), note, "Reconcile");
         }
-        true
+        Written::Done
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Settings {
     pub health_bind: SocketAddr,
     /// Whether a control plane may be reached without TLS.
     pub allow_insecure_http: bool,
-    /// Most passes at once.
+    /// Most passes at once, of each control plane.
     pub concurrency: u16,
     /// What to do with created registrations whose object does not say.
     pub default_deletion: Option<DeletionPolicy>,

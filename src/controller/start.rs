@@ -29,7 +29,7 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::serve::{ServeError, Server};
 
 use super::calls::{CallError, call};
-use super::context::{Context, Lane};
+use super::context::{Context, Lane, control_plane_of};
 use super::control_plane::{ControlPlanes, Event};
 use super::lease::{Election, LEASE_NAME, Leadership, Timing, identity};
 use super::notes::key_of;
@@ -46,6 +46,9 @@ const KNOWN_STATES: &[&str] =
 const DRAIN: Duration = Duration::from_secs(25);
 /// A watch that shows no sign of life for so long is stuck. Longer than an API server takes to come back.
 const WATCH_AGE: Duration = Duration::from_secs(600);
+
+/// So many control planes may keep all their passes waiting before objects of others wait, too.
+const FULL_ROOMS: u16 = 8;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -171,6 +174,7 @@ async fn work(
             warn!("some passes did not end in time; what they began is resolved at the next start");
         }
     }
+    ctx.events.settle().await;
     release(election, &stop_election).await
 }
 
@@ -340,7 +344,7 @@ async fn run_passes(
         Some((Ok::<_, Infallible>(next), queue))
     });
     let queue = queue.take_until(Box::pin(raised(stopping)));
-    let config = PassConfig::default().concurrency(concurrency);
+    let config = PassConfig::default().concurrency(concurrency.saturating_mul(FULL_ROOMS));
     let passes = applier(pass, |_, never: &Infallible, _| match *never {}, ctx, store, queue, config);
     // What a pass has to say it says itself; an object that vanished while it was queued is no news.
     passes.for_each(|_| std::future::ready(())).await;
@@ -353,12 +357,20 @@ fn pass(
 ) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Infallible>> + Send>> {
     Box::pin(async move {
         let key = key_of(&object);
-        let name = key.to_string();
-        let task = tokio::spawn(async move { reconcile(key, &ctx).await });
-        Ok(task.await.unwrap_or_else(|_| {
+        let room = control_plane_of(&object);
+        if !ctx.rooms.enter(room, &key) {
+            return Ok(Action::await_change());
+        }
+        let (name, shared) = (key.to_string(), Arc::clone(&ctx));
+        let task = tokio::spawn(async move { reconcile(key, &shared).await });
+        let action = task.await.unwrap_or_else(|_| {
             error!(object = name, "a pass panicked; please report this with the log");
             Action::requeue(schedule::LONGEST_DELAY)
-        }))
+        });
+        if let Some(next) = ctx.rooms.leave(room) {
+            ctx.enqueue(&next);
+        }
+        Ok(action)
     })
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Owns recovery. `kube::runtime::watcher` restarts a watch that breaks, but it has one gap: when the API refuses to
 //! *start* a watch with HTTP 410, it asks again with the same resourceVersion for ever. So the watcher is built anew,
-//! which begins with a list, on every 410, and after several failures of whatever kind in a row.
+//! which begins with a list, on every 410, after an API server could not be reached at all, and after several failures of
+//! whatever kind in a row.
 //! It must not know what is watched or what a change means.
 //!
 //! Guarantee: whoever follows the changes has seen every object that is in the store, and its disappearance, whether
@@ -152,7 +153,7 @@ where
                     self.report(&error);
                     sleep(next.delay).await;
                     self.recovery.resumed(Instant::now());
-                    if next.rebuild {
+                    if next.rebuild || is_unreachable(&error) {
                         return;
                     }
                 }
@@ -324,6 +325,13 @@ fn is_gone(error: &watcher::Error) -> bool {
         | watcher::Error::NoResourceVersion => return false,
     };
     status.code == 410 || status.reason == "Expired" || status.reason == "Gone"
+}
+
+/// Whether there was no API server to ask. The one that answers next may have been restored from a backup: it takes a
+/// resourceVersion of a lost future without a word, and stays silent until its own have caught up.
+const fn is_unreachable(error: &watcher::Error) -> bool {
+    use kube::Error::{HyperError, Service};
+    matches!(error, watcher::Error::WatchStartFailed(Service(_) | HyperError(_)))
 }
 
 /// Drops what only takes memory.

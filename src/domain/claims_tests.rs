@@ -52,7 +52,9 @@ fn a_claim_moves_and_goes() {
     let mut claims = Claims::default();
     let east = name("east", Some(TENANT));
     claims.set(&key("a"), Some(claim(Some(1), "a", None, Some(east.clone()))));
-    claims.set(&key("b"), Some(claim(Some(2), "b", Some(OURS), Some(east.clone()))));
+    let of_b = claim(Some(2), "b", Some(OURS), Some(east.clone()));
+    claims.set(&key("b"), Some(of_b.clone()));
+    assert_eq!(claims.get(&key("b")), Some(&of_b));
     assert_eq!(claims.name_holder(&east), Some(&key("a")));
 
     claims.set(&key("a"), Some(claim(Some(1), "a", Some(OURS), None)));

@@ -61,6 +61,8 @@ fn names_resemble_each_other_without_regard_to_case() {
 #[test]
 fn domains() {
     let label = "a".repeat(63);
+    let longest = format!("{label}.{label}.{label}.{}", &label[2..]);
+    assert_eq!(longest.len(), 253);
     let good = [
         "runai.example.com",
         "https://runai.example.com",
@@ -71,6 +73,7 @@ fn domains() {
         "runai.example.com.",
         "RUNAI.Example.com",
         label.as_str(),
+        longest.as_str(),
     ];
     for text in good {
         assert_eq!(ClusterDomain::parse(text).expect(text).as_str(), text);

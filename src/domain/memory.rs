@@ -31,11 +31,9 @@ pub struct Memory {
     pub intent: Option<Intent>,
     /// The attempt that was certainly never sent: its intent may be written over at once.
     pub unsent: Option<uuid::Uuid>,
-    /// The attempt whose fate became known: a copy of its intent that is still in status is history. Set by every
-    /// [`super::plan::Step::Mark`] that takes an intent away.
-    pub settled: Option<uuid::Uuid>,
-    /// The first look after the quarantine that found nothing.
-    pub empty_look: Option<Timestamp>,
+    /// The first look after the quarantine that found nothing, and of which attempt: another process may have begun
+    /// another one since.
+    pub empty_look: Option<(uuid::Uuid, Timestamp)>,
     /// Whose DELETE of this object's registration was accepted.
     pub delete_accepted: Option<(Origin, CredentialId)>,
     /// Who saw this object's registration.
@@ -58,10 +56,9 @@ impl Memory {
         self.empty_look = None;
     }
 
-    /// Notes that the object's metadata says `marks` now; `open` is the intent that was open before.
-    pub fn marked(&mut self, marks: &Marks, open: Option<&Intent>) {
+    /// Notes that the object's metadata says `marks` now.
+    pub fn marked(&mut self, marks: &Marks) {
         if marks.intent.is_none() {
-            self.settled = open.map(|intent| intent.attempt);
             self.intent = None;
             self.unsent = None;
             self.empty_look = None;
@@ -88,9 +85,11 @@ impl Memory {
             && self.renames.iter().filter(|at| now.duration_since(**at) < FIGHT_WINDOW).count() >= FIGHT_RENAMES
     }
 
-    /// Notes that a look after the quarantine found nothing.
-    pub fn looked_in_vain(&mut self, now: Timestamp) {
-        self.empty_look.get_or_insert(now);
+    /// Notes that a look after the quarantine of this attempt found nothing.
+    pub fn looked_in_vain(&mut self, attempt: uuid::Uuid, now: Timestamp) {
+        if self.empty_look.is_none_or(|(of, _)| of != attempt) {
+            self.empty_look = Some((attempt, now));
+        }
     }
 
     /// Notes how a pass ended. The same trouble keeps its start.

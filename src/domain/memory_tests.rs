@@ -5,7 +5,7 @@ use super::{Memory, elapsed};
 use crate::domain::ids::Provenance;
 use crate::domain::plan::Marks;
 use crate::domain::reason::Reason;
-use crate::domain::scene_tests::{ATTEMPT, OURS, at, identity, intent, secs};
+use crate::domain::scene_tests::{ATTEMPT, NONCE, OURS, at, identity, intent, secs};
 
 #[test]
 fn three_renames_within_an_hour_for_one_generation_are_a_fight() {
@@ -31,6 +31,8 @@ fn a_new_generation_starts_a_new_count_and_old_renames_are_dropped() {
     assert!(!memory.is_fighting(2, at(3)));
     memory.renamed(2, at(4000));
     assert_eq!(memory.renames, [at(4000)]);
+    memory.renamed(2, at(4000 + 3600));
+    assert_eq!(memory.renames, [at(7600)], "an hour is enough");
 }
 
 #[test]
@@ -56,9 +58,11 @@ fn the_same_trouble_keeps_its_start_and_every_failure_counts() {
 #[test]
 fn the_first_look_in_vain_stays_the_first() {
     let mut memory = Memory::default();
-    memory.looked_in_vain(at(5));
-    memory.looked_in_vain(at(9));
-    assert_eq!(memory.empty_look, Some(at(5)));
+    memory.looked_in_vain(ATTEMPT, at(5));
+    memory.looked_in_vain(ATTEMPT, at(9));
+    assert_eq!(memory.empty_look, Some((ATTEMPT, at(5))));
+    memory.looked_in_vain(NONCE, at(10));
+    assert_eq!(memory.empty_look, Some((NONCE, at(10))), "another attempt is looked for anew");
 }
 
 #[test]
@@ -68,20 +72,20 @@ fn elapsed_is_never_negative() {
 }
 
 #[test]
-fn an_attempt_begins_unsent_and_ends_settled() {
-    let mut memory = Memory { empty_look: Some(at(1)), ..Memory::default() };
+fn an_attempt_begins_unsent_and_is_forgotten_when_it_ends() {
+    let mut memory = Memory { empty_look: Some((ATTEMPT, at(1))), ..Memory::default() };
     let marks = Marks { identity: None, intent: Some(intent()) };
     memory.intends(&intent());
     let begun = Memory { intent: Some(intent()), unsent: Some(ATTEMPT), ..Memory::default() };
     assert_eq!(memory, begun);
-    memory.marked(&marks, None);
+    memory.marked(&marks);
     assert_eq!(memory, begun, "the intent is on the object: nothing has ended");
 
     memory.learned = Some(identity(OURS, Provenance::Created));
-    memory.looked_in_vain(at(2));
-    memory.marked(&Marks::default(), Some(&intent()));
+    memory.looked_in_vain(ATTEMPT, at(2));
+    memory.marked(&Marks::default());
     let learned = Some(identity(OURS, Provenance::Created));
-    assert_eq!(memory, Memory { settled: Some(ATTEMPT), learned, ..Memory::default() });
-    memory.marked(&Marks { identity: memory.learned.clone(), intent: None }, None);
+    assert_eq!(memory, Memory { learned, ..Memory::default() });
+    memory.marked(&Marks { identity: memory.learned.clone(), intent: None });
     assert_eq!(memory, Memory::default(), "what was learned is on the object");
 }

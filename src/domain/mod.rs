@@ -26,7 +26,7 @@ pub use ids::{
 };
 pub use memory::Memory;
 pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who, Witness};
-pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stance, Step, plan};
+pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stale, Stance, Step, plan};
 pub use reason::Reason;
 pub use recorded::{Annotated, Identity, Intent, Recorded, open_intent};
 pub use report::{Before, Condition, ConditionStatus, ConditionType, Drift, EventNote, Report, StatusFacts, report};

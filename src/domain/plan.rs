@@ -84,8 +84,8 @@ pub enum Step {
     Look(Look),
     /// Make the object's metadata say this, compare-and-swap, then plan again.
     Mark(Marks),
-    /// Take the uuid of a lost registration out of status, then plan again.
-    Forget,
+    /// Take what is no longer so out of status, then plan again.
+    Forget(Stale),
     /// Send the one POST that the intent on the object speaks of.
     Create(NewCluster),
     /// Change the registration's name.
@@ -101,6 +101,15 @@ pub enum Step {
     Release,
     /// Nothing to do now.
     Rest,
+}
+
+/// What status says though it is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stale {
+    /// The uuid of a lost registration.
+    Registration,
+    /// The copy of an attempt that has ended.
+    Attempt,
 }
 
 /// A question to the outside world.
@@ -193,9 +202,9 @@ pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
     }
 }
 
-/// Whether this pass looked for an open attempt after its quarantine and found nothing (see [`Memory::looked_in_vain`]).
+/// The open attempt that this pass looked for after its quarantine, if it found nothing (see [`Memory::looked_in_vain`]).
 #[must_use]
-pub fn looked_in_vain(case: &Case<'_>) -> bool {
+pub fn looked_in_vain(case: &Case<'_>) -> Option<uuid::Uuid> {
     create::looked_in_vain(case)
 }
 
@@ -304,7 +313,7 @@ fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -
         .memory
         .delete_accepted
         .as_ref()
-        .is_some_and(|(origin, credential)| *origin == who.origin && *credential == who.credential);
+        .is_some_and(|(origin, credential)| *origin == who.origin && (*credential == who.credential || confirmed));
     let accepted_before = case.recorded.delete_requested_at.is_some() && (noted_same || confirmed);
     let seen_now =
         case.memory.seen_by.as_ref().is_some_and(|by| by.origin == who.origin && by.credential == who.credential);
@@ -332,6 +341,24 @@ fn identity_of(record: &RemoteCluster, who: &Who, provenance: Provenance) -> Ide
         origin: Some(who.origin.clone()),
         credential: Some(who.credential.clone()),
     }
+}
+
+/// The uuids of these records, for a message: a control plane may list thousands.
+fn uuids(records: &[&RemoteCluster]) -> String {
+    const SHOWN: usize = 10;
+    let some: Vec<_> = records.iter().take(SHOWN).map(|record| record.uuid.to_string()).collect();
+    let more = records.len().saturating_sub(SHOWN);
+    if more == 0 { some.join(", ") } else { format!("{} and {more} more", some.join(", ")) }
+}
+
+/// Writes the identity to the object, with the parts that status does not keep.
+fn note(identity: &Identity, record: &RemoteCluster, who: &Who, why: Reason) -> Plan {
+    let whole = Identity {
+        origin: identity.origin.clone().or_else(|| Some(who.origin.clone())),
+        credential: identity.credential.clone().or_else(|| Some(who.credential.clone())),
+        ..identity_of(record, who, identity.provenance)
+    };
+    go_on(Step::Mark(Marks { identity: Some(whole), intent: None }), why, "noting the identity")
 }
 
 fn deletion_policy(case: &Case<'_>, provenance: Provenance) -> DeletionPolicy {

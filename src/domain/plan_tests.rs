@@ -1,13 +1,15 @@
 //! The rules that live and dying objects share: what an object may call its own, and what proves an absence.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use super::{Standing, elsewhere, is_proof, name_in_question, standing, uuid_in_question};
+use super::{
+    Marks, Standing, Step, claimed_uuid, elsewhere, is_proof, name_in_question, note, standing, uuid_in_question,
+};
 use crate::domain::desired::SpecError;
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
 use crate::domain::observed::{Absence, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity, Intent};
-use crate::domain::scene_tests::{OTHER, OURS, Scene, TENANT, THIRD, at, identity, intent, status_of, who};
+use crate::domain::scene_tests::{OTHER, OURS, Scene, TENANT, THIRD, at, identity, intent, record, status_of, who};
 
 fn owns(scene: &Scene) -> Identity {
     let standing = standing(&scene.case());
@@ -113,6 +115,29 @@ fn the_questions_of_a_pass() {
 }
 
 #[test]
+fn what_an_object_lays_claim_to() {
+    let claim = |scene: &Scene| claimed_uuid(&scene.recorded, &scene.memory);
+    assert_eq!(claim(&Scene::owner(Provenance::Adopted)), Some(OURS));
+    assert_eq!(claim(&Scene::new()), None);
+    assert_eq!(claim(&Scene::new().but(|s| s.recorded.annotated = Annotated::Misfit(Some(OTHER)))), None, "a wish");
+    let learned =
+        Scene::owner(Provenance::Created).but(|s| s.memory.learned = Some(identity(OTHER, Provenance::Created)));
+    assert_eq!(claim(&learned), Some(OURS), "of contradicting notes status counts");
+}
+
+#[test]
+fn a_note_keeps_what_is_known_and_adds_what_is_not() {
+    let noted = |identity: &Identity| match note(identity, &record(OURS, "east"), &who(), Reason::Registered).step {
+        Step::Mark(Marks { identity: Some(noted), intent: None }) => noted,
+        other => panic!("{other:?}"),
+    };
+    let (origin, credential) = (Origin::new("https://old.example.com"), CredentialId::new("client:old"));
+    let whole = Identity { origin: Some(origin), credential: Some(credential), ..identity(OURS, Provenance::Adopted) };
+    assert_eq!(noted(&whole), whole);
+    assert_eq!(noted(&status_of(&whole)), identity(OURS, Provenance::Adopted));
+}
+
+#[test]
 fn another_origin_or_tenant_is_elsewhere_and_what_is_unknown_is_not() {
     let own = identity(OURS, Provenance::Created);
     assert_eq!(elsewhere(&own, &who()), None);
@@ -206,6 +231,14 @@ fn what_proves_that_a_registration_is_gone() {
                 s.memory.delete_accepted = Some((who().origin, B()));
             },
             holds: false,
+        },
+        Proof {
+            why: "a DELETE was accepted from other credentials of the same tenant",
+            change: |s, i, _| {
+                i.credential = Some(B());
+                s.memory.delete_accepted = Some((who().origin, B()));
+            },
+            holds: true,
         },
         Proof {
             why: "a DELETE was accepted at another server",

@@ -78,8 +78,8 @@ pub enum Annotated {
 }
 
 /// Which copy of the create intent counts: the signed annotation, else the process's own, else status. Status keeps one
-/// for the case that the others are lost; once there is an identity, or the attempt's fate is known, it is history. An
-/// attempt of this process that was certainly never sent says less than one that somebody may have sent.
+/// for the case that the others are lost; once there is an identity it is history. An attempt of this process that was
+/// certainly never sent says less than one that somebody may have sent.
 #[must_use]
 pub fn open_intent(
     annotated: Option<Intent>,
@@ -89,8 +89,7 @@ pub fn open_intent(
 ) -> Option<Intent> {
     let is_unsent = |intent: &Intent| memory.unsent == Some(intent.attempt);
     let (unsent, sent) = (memory.intent.clone().filter(is_unsent), memory.intent.clone().filter(|i| !is_unsent(i)));
-    let open = status.filter(|intent| !identified && memory.settled != Some(intent.attempt));
-    annotated.or(sent).or(open).or(unsent)
+    annotated.or(sent).or(status.filter(|_| !identified)).or(unsent)
 }
 
 /// What the operator wrote down about one object.
@@ -102,9 +101,10 @@ pub struct Recorded {
     pub annotated: Annotated,
     /// One of the two identity annotations fits and the other is missing.
     pub incomplete: bool,
-    /// The open create intent, from a signed annotation, else from process memory, else from status (there only while
-    /// no identity is known, and not the one that [`super::Memory::settled`] names).
+    /// The open create intent: see [`open_intent`].
     pub intent: Option<Intent>,
+    /// Whether status holds a copy of an intent.
+    pub intent_told: bool,
     /// Whether the intent annotation is there and is the one above.
     pub intent_annotated: bool,
     /// An intent annotation is there that this operator did not write.

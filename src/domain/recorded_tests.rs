@@ -45,7 +45,6 @@ fn of_several_copies_of_an_intent_one_counts() {
     let none = Memory::default();
     let sent = Memory { intent: Some(mine.clone()), ..Memory::default() };
     let unsent = Memory { unsent: Some(mine.attempt), ..sent.clone() };
-    let settled = Memory { settled: Some(told.attempt), ..Memory::default() };
     let (noted, mine, told) = (Some(noted), Some(mine), Some(told));
     // Annotated, in status, whether an identity is known, the process's memory, which one counts.
     let table = [
@@ -57,8 +56,7 @@ fn of_several_copies_of_an_intent_one_counts() {
         (&None, &None, false, &unsent, &mine),
         (&None, &told, true, &none, &None),
         (&None, &told, true, &sent, &mine),
-        (&None, &told, false, &settled, &None),
-        (&noted, &told, true, &settled, &noted),
+        (&noted, &told, true, &none, &noted),
     ];
     for (row, (annotated, status, identified, memory, counts)) in table.into_iter().enumerate() {
         assert_eq!(open_intent(annotated.clone(), status.clone(), identified, memory), *counts, "row {row}");

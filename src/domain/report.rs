@@ -223,14 +223,15 @@ fn facts(case: &Case<'_>, plan: &Plan, before: &StatusFacts) -> StatusFacts {
         Standing::Nothing | Standing::Wish(_) => None,
     };
     // A pass that ends with an open intent ends in doubt, whatever it calls it: an outage hides the doubt, not the POST.
-    let open = case.recorded.intent.clone();
+    // Of an attempt that was certainly not sent there is nothing to tell.
+    let open = case.recorded.intent.clone().filter(|intent| case.memory.unsent != Some(intent.attempt));
     let Some((uuid, tenant, provenance)) = owned else {
         return StatusFacts { intent: open, ..StatusFacts::default() };
     };
     let known = if before.uuid == Some(uuid) { before.clone() } else { StatusFacts::default() };
     let fresh = match seen.or(named).filter(|record| record.uuid == uuid) {
         Some(record) => from_record(record, &known),
-        None => StatusFacts { drift: Vec::new(), ..known.clone() },
+        None => known.clone(),
     };
     let drift = match (case.desired, seen) {
         (Ok(desired), Some(record)) if record.uuid == uuid && !case.deleting => drift(desired, record),
@@ -249,19 +250,26 @@ fn facts(case: &Case<'_>, plan: &Plan, before: &StatusFacts) -> StatusFacts {
 }
 
 fn from_record(record: &RemoteCluster, known: &StatusFacts) -> StatusFacts {
+    let text = |text: &Option<String>| text.as_deref().map(shown);
     StatusFacts {
-        name: Some(record.name.clone()),
-        domain: record.domain.as_ref().map(|domain| domain.as_str().to_owned()),
-        version: record.version.clone(),
+        name: Some(shown(&record.name)),
+        domain: record.domain.as_ref().map(|domain| shown(domain.as_str())),
+        version: text(&record.version),
         // A reply may leave `status` out; that does not unmake what an earlier one said.
-        state: record.state.as_ref().map(|state| state.as_str().to_owned()).or_else(|| known.state.clone()),
-        platform: record.platform.clone().or_else(|| known.platform.clone()),
-        kubernetes_version: record.kubernetes_version.clone().or_else(|| known.kubernetes_version.clone()),
+        state: record.state.as_ref().map(|state| shown(state.as_str())).or_else(|| known.state.clone()),
+        platform: text(&record.platform).or_else(|| known.platform.clone()),
+        kubernetes_version: text(&record.kubernetes_version).or_else(|| known.kubernetes_version.clone()),
         created_at: Some(record.created_at),
         last_liveness: known.last_liveness,
         updated_at: known.updated_at,
         ..StatusFacts::default()
     }
+}
+
+/// Text of the control plane as status shows it: what would reorder the text around it becomes visible.
+fn shown(text: &str) -> String {
+    let reorders = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(reorders, "\u{fffd}")
 }
 
 /// `lastLiveness` and `updatedAt` move all the time: they are copied along with another change, and the former at its
@@ -284,13 +292,14 @@ fn with_times(case: &Case<'_>, next: StatusFacts, known: &StatusFacts, seen: Opt
 #[must_use]
 pub fn stretched(granularity: Duration, uuid: ClusterUuid) -> Duration {
     let spread = u32::from(uuid.0.as_bytes()[15]);
-    granularity + granularity / 4 * spread / 256
+    // The granularity of a control plane that is not to be used is endless.
+    granularity.saturating_add((granularity / 4).saturating_mul(spread) / 256)
 }
 
 fn drift(desired: &Desired, record: &RemoteCluster) -> Vec<Drift> {
     let mut drift = Vec::new();
     let mut push = |field, desired: &str, observed: &str| {
-        drift.push(Drift { field, desired: desired.to_owned(), observed: observed.to_owned() });
+        drift.push(Drift { field, desired: desired.to_owned(), observed: shown(observed) });
     };
     if desired.management == Management::Manage && desired.name.as_str() != record.name {
         push("name", desired.name.as_str(), &record.name);

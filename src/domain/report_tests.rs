@@ -129,6 +129,32 @@ fn connected_follows_the_state() {
 }
 
 #[test]
+fn connected_says_what_the_state_means() {
+    let rows = [
+        (Some("Connected"), "services run"),
+        (Some("ServiceIssues"), "services do not work"),
+        (Some("MissingPrerequisites"), "prerequisite is missing"),
+        (Some("WaitingToConnect"), "has not connected yet"),
+        (Some("Disconnected"), "hears nothing"),
+        (Some("Unknown"), "does not know"),
+        (Some("Paused"), "see status.state"),
+        (None, "nothing is known"),
+    ];
+    for (state, words) in rows {
+        let report = first(&with_record(|r| r.state = state.map(ClusterState::from_api)));
+        let connected = report.conditions.iter().find(|c| c.kind == ConditionType::Connected).unwrap();
+        assert!(connected.message.contains(words), "{state:?}: {}", connected.message);
+    }
+}
+
+#[test]
+fn a_status_has_one_spelling() {
+    let spelled =
+        [ConditionStatus::True, ConditionStatus::False, ConditionStatus::Unknown].map(ConditionStatus::as_str);
+    assert_eq!(spelled, ["True", "False", "Unknown"]);
+}
+
+#[test]
 fn ready_waits_for_the_agent_only_where_asked() {
     for (state, ready) in
         [("WaitingToConnect", false), ("Disconnected", false), ("Paused", false), ("ServiceIssues", true)]
@@ -233,6 +259,18 @@ fn contradicting_notes_leave_status_as_it_is() {
 }
 
 #[test]
+fn text_that_reorders_its_surroundings_is_not_shown_as_it_is() {
+    let scene = created().but(|s| {
+        let evil = RemoteCluster { version: Some("\u{202e}42.2".to_owned()), ..record(OURS, "e\u{2066}ast") };
+        s.observed.uuid = Sighting::Present(evil);
+        s.spec().suspend = true;
+    });
+    let facts = first(&scene).facts;
+    assert_eq!((facts.name.as_deref(), facts.version.as_deref()), (Some("e\u{fffd}ast"), Some("\u{fffd}42.2")));
+    assert_eq!(facts.drift[0].observed, "e\u{fffd}ast");
+}
+
+#[test]
 fn drift_names_every_field() {
     let scene = created().but(|s| {
         s.spec().suspend = true;
@@ -252,6 +290,8 @@ fn drift_names_every_field() {
     ];
     assert_eq!(first(&scene).facts.drift, expected);
     assert_eq!(first(&created()).facts.drift, []);
+    let refined = created().but(|s| s.spec().version = Some(AgentVersion::parse("2.24").unwrap()));
+    assert_eq!(first(&refined).facts.drift, [], "2.24.37 is a 2.24");
     let dying = scene.but(|s| {
         s.deleting = true;
         s.recorded.delete_requested_at = Some(at(50));
@@ -265,6 +305,8 @@ fn an_open_intent_goes_into_status_whatever_the_pass_calls_it() {
     assert_eq!(first(&doubt).facts.intent, Some(intent()));
     let outage = Scene::doubtful(&[]).but(|s| s.observed.trouble = Some(a_trouble(Reason::ConnectionFailed)));
     assert_eq!(first(&outage).facts.intent, Some(intent()));
+    let owner = created().but(|s| s.recorded.intent = Some(intent()));
+    assert_eq!(first(&owner).facts.intent, Some(intent()), "until it is taken out");
     let settled = tell(&created(), &said(&first(&doubt)));
     assert_eq!(settled.facts.intent, None);
 }
@@ -323,6 +365,11 @@ fn objects_do_not_write_in_step() {
     assert_eq!(stretched(secs(600), last(0)), secs(600));
     assert_eq!(stretched(secs(600), last(128)), secs(675));
     assert!(stretched(secs(600), last(255)) < secs(750));
+    assert_eq!(
+        stretched(std::time::Duration::MAX, last(255)),
+        std::time::Duration::MAX,
+        "that of a control plane that is not to be used"
+    );
 }
 
 // ---- Events ----

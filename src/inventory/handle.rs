@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{oneshot, watch};
 
-use super::changes::Change;
+use super::changes::{Change, Changed};
 use super::poller::{Shared, Waiter};
 use super::schedule::Options;
 use super::snapshot::Snapshot;
@@ -116,9 +116,12 @@ impl Inventory {
         self.shared.client.error(Operation::ListClusters, ErrorKind::Closed)
     }
 
-    /// A reply showed this record (a 201, or a read by id): it goes into the snapshot at once.
+    /// A reply showed this record (a 201, or a read by id): it goes into the snapshot at once. Told as a change: somebody
+    /// may wait for the name.
     pub fn wrote(&self, record: RemoteCluster) {
+        let changed = Changed::new(record.uuid, None, Some(&record));
         self.shared.state().book.wrote(record, Instant::now());
+        self.shared.tell_records(vec![changed]);
     }
 
     /// A rename was accepted. Told as a change: somebody may wait for the old name.

@@ -11,8 +11,8 @@ use reqwest::{Method, Url};
 use super::auth::Token;
 use super::client::{CLUSTERS, DeleteReply, Listing, Permit, RunaiClient, Verbosity};
 use super::error::{ErrorKind, StatusError, TransportKind};
+use super::list::{ListDecoder, ListError, MOST_MEMORY};
 use super::observer::Operation;
-use super::split::{SplitError, Splitter};
 use super::transport::{Call, ERROR_CAP, LIST_CAP, OBJECT_CAP, Reply};
 use super::wire::{self, NewCluster};
 use crate::domain::{ClusterUuid, RemoteCluster};
@@ -30,20 +30,15 @@ impl RunaiClient {
             return Err(self.refusal(reply).await);
         }
         let (code, content_type) = (reply.code, reply.content_type.clone());
-        let undecodable = |error: &SplitError<String>| ErrorKind::Undecodable {
-            code,
-            what: wire::describe_split(error, &content_type),
+        let unusable = |error: ListError| match error {
+            ListError::Split(error) => {
+                ErrorKind::Undecodable { code, what: wire::describe_split(&error, &content_type) }
+            }
+            ListError::TooMany => ErrorKind::TooMany { limit: MOST_MEMORY },
         };
-        let mut clusters = Vec::new();
-        let mut splitter = Splitter::new();
-        reply
-            .stream(LIST_CAP, |chunk| {
-                let receive = |element: &[u8]| wire::cluster(element).map(|cluster| clusters.push(cluster));
-                splitter.feed(chunk, receive).map_err(|error| undecodable(&error))
-            })
-            .await?;
-        splitter.finish().map_err(|error| undecodable(&error))?;
-        let duplicates = drop_duplicates(&mut clusters);
+        let mut decoder = ListDecoder::new();
+        reply.stream(LIST_CAP, |chunk| decoder.feed(chunk).map_err(unusable)).await?;
+        let (clusters, duplicates) = decoder.finish().map_err(unusable)?;
         Ok(Listing { clusters, duplicates, started, verbosity })
     }
 
@@ -231,6 +226,7 @@ pub(super) fn worth_repeating(kind: &ErrorKind) -> bool {
         | ErrorKind::Undecodable { .. }
         | ErrorKind::UnexpectedStatus { .. }
         | ErrorKind::TooLarge { .. }
+        | ErrorKind::TooMany { .. }
         | ErrorKind::Paused(_)
         | ErrorKind::HeldBack
         | ErrorKind::Closed => false,
@@ -245,18 +241,4 @@ async fn decode(reply: &mut Reply) -> Result<RemoteCluster, ErrorKind> {
 
 fn undecodable(code: u16, what: &str) -> ErrorKind {
     ErrorKind::Undecodable { code, what: what.to_owned() }
-}
-
-/// Keeps the first record of each uuid and returns the uuids that came again.
-fn drop_duplicates(clusters: &mut Vec<RemoteCluster>) -> Vec<ClusterUuid> {
-    let mut seen = std::collections::HashSet::with_capacity(clusters.len());
-    let mut duplicates = Vec::new();
-    clusters.retain(|cluster| {
-        let first = seen.insert(cluster.uuid);
-        if !first {
-            duplicates.push(cluster.uuid);
-        }
-        first
-    });
-    duplicates
 }

@@ -293,6 +293,11 @@ fn parse(body: &[u8], date: Option<Timestamp>) -> Result<Token, String> {
     })
 }
 
+/// What a token reply tells beside the token.
+pub(super) fn life_and_tenant(body: &[u8], date: Option<Timestamp>) -> Result<(Duration, Option<TenantId>), String> {
+    parse(body, date).map(|token| (token.expires_at - token.requested, token.tenant))
+}
+
 /// How long a token lives, counted on our own clock: `expiresIn`, else the distance of its two claims, else the
 /// distance of its expiry from the reply's date.
 fn life(expires_in: Option<&Value>, claims: &Claims, date: Option<Timestamp>) -> Duration {

@@ -57,6 +57,11 @@ pub enum ErrorKind {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The registrations of a list take more memory than is meant for them.
+    TooMany {
+        /// The limit in bytes.
+        limit: usize,
+    },
     /// The control plane asked for silence and it has not passed yet; nothing was sent.
     Paused(Duration),
     /// The permit's own condition did not hold any more; nothing was sent.
@@ -151,7 +156,7 @@ impl TransportKind {
             Self::ConnectTimeout => "no connection within the time-out; check `url`, network policies and firewalls",
             Self::Tls(problem) => problem.text(),
             Self::Timeout => "no complete answer within the deadline",
-            Self::Broken => "the connection broke before the answer was complete",
+            Self::Broken => "the connection broke before the answer was complete, or the answer is not proper HTTP",
         }
     }
 }
@@ -183,9 +188,11 @@ impl ErrorKind {
     pub fn class(&self) -> Class {
         match self {
             Self::Construction(_) => Class::Bug,
-            Self::Transport(_) | Self::Undecodable { .. } | Self::UnexpectedStatus { .. } | Self::TooLarge { .. } => {
-                Class::Retry
-            }
+            Self::Transport(_)
+            | Self::Undecodable { .. }
+            | Self::UnexpectedStatus { .. }
+            | Self::TooLarge { .. }
+            | Self::TooMany { .. } => Class::Retry,
             Self::HeldBack | Self::Closed => Class::Retry,
             Self::Paused(left) => Class::Throttled(Some(*left)),
             Self::Token(inner) => match &**inner {
@@ -200,7 +207,9 @@ impl ErrorKind {
     fn reason(&self) -> Reason {
         match self {
             Self::Transport(_) | Self::HeldBack | Self::Closed => Reason::ConnectionFailed,
-            Self::Undecodable { .. } | Self::UnexpectedStatus { .. } | Self::TooLarge { .. } => Reason::Undecodable,
+            Self::Undecodable { .. } | Self::UnexpectedStatus { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => {
+                Reason::Undecodable
+            }
             Self::Construction(_) => Reason::Rejected,
             Self::Paused(_) => Reason::Throttled,
             Self::Token(inner) => match &**inner {
@@ -216,7 +225,11 @@ impl ErrorKind {
         match self {
             Self::Construction(_) | Self::Token(_) | Self::Paused(_) | Self::HeldBack | Self::Closed => true,
             Self::Transport(kind) => kind.certainly_not_sent(),
-            Self::Status(_) | Self::Undecodable { .. } | Self::UnexpectedStatus { .. } | Self::TooLarge { .. } => false,
+            Self::Status(_)
+            | Self::Undecodable { .. }
+            | Self::UnexpectedStatus { .. }
+            | Self::TooLarge { .. }
+            | Self::TooMany { .. } => false,
         }
     }
 
@@ -241,6 +254,11 @@ impl ErrorKind {
                  control plane itself"
             ),
             Self::TooLarge { limit } => format!("the answer is larger than {limit} bytes and was not read"),
+            Self::TooMany { limit } => format!(
+                "more registrations are listed than the {} MiB that are meant for them hold, some 90000; give the \
+                 service account a narrower scope",
+                limit / (1024 * 1024)
+            ),
             Self::Paused(left) => {
                 format!("the control plane asked for a pause, {} s of it are left", left.as_secs().max(1))
             }
@@ -339,6 +357,7 @@ impl ApiError {
             | ErrorKind::Transport(_)
             | ErrorKind::Token(_)
             | ErrorKind::TooLarge { .. }
+            | ErrorKind::TooMany { .. }
             | ErrorKind::Paused(_)
             | ErrorKind::HeldBack
             | ErrorKind::Closed => None,
@@ -360,3 +379,7 @@ impl ApiError {
         format!("{} at {} failed: {}", self.operation.describe(), self.host, self.kind.text())
     }
 }
+
+#[cfg(test)]
+#[path = "error_tests.rs"]
+mod tests;

@@ -20,7 +20,8 @@ const MOST: f64 = 50.0;
 const LEAST: f64 = 1.0;
 /// Largest burst, also at full rate.
 const BURST: f64 = 10.0;
-/// Silence after which nothing is known of the server's health any more.
+/// Silence of the server after which nothing is known of its health any more, whoever asks meanwhile: one that comes
+/// back after an outage is not met at full rate.
 const IDLE: Duration = Duration::from_secs(60);
 /// Bounds for what a server may ask with Retry-After.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
@@ -44,7 +45,7 @@ struct State {
     rate: f64,
     tokens: f64,
     refilled: Instant,
-    active: Instant,
+    heard: Instant,
     second: Instant,
     healthy: bool,
     unhealthy: bool,
@@ -58,7 +59,7 @@ impl State {
             rate: START,
             tokens: BURST,
             refilled: now,
-            active: now,
+            heard: now,
             second: now,
             healthy: false,
             unhealthy: false,
@@ -68,7 +69,7 @@ impl State {
     }
 
     fn advance(&mut self, now: Instant) {
-        if now.saturating_duration_since(self.active) >= IDLE {
+        if now.saturating_duration_since(self.heard) >= IDLE {
             *self = Self { paused_until: self.paused_until, ..Self::new(now) };
         }
         if now.saturating_duration_since(self.second) >= SECOND {
@@ -88,7 +89,6 @@ impl State {
 
     fn take(&mut self, now: Instant) -> Result<(), Wait> {
         self.advance(now);
-        self.active = now;
         if let Some(left) = self.pause_left(now) {
             return Err(Wait::Pause(left));
         }
@@ -103,7 +103,6 @@ impl State {
     /// Takes a permit on credit: those who queue pay for it by waiting a little longer.
     fn take_ahead(&mut self, now: Instant) -> Result<(), Wait> {
         self.advance(now);
-        self.active = now;
         if let Some(left) = self.pause_left(now) {
             return Err(Wait::Pause(left));
         }
@@ -113,14 +112,14 @@ impl State {
 
     fn answered(&mut self, now: Instant) {
         self.advance(now);
-        self.active = now;
+        self.heard = now;
         self.healthy = true;
     }
 
     /// A 429 or 503. Several within a second are one signal: they answer requests that were sent at the same rate.
     fn complained(&mut self, now: Instant, retry_after: Option<Duration>) {
         self.advance(now);
-        self.active = now;
+        self.heard = now;
         self.unhealthy = true;
         if self.slowed.is_none_or(|at| now.saturating_duration_since(at) >= SECOND) {
             self.rate = (self.rate / 2.0).max(LEAST);
@@ -322,6 +321,20 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_nobody_answers_do_not_keep_the_rate_up() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        drain(&mut state, start, SECOND * 12);
+        let outage = start + SECOND * 12;
+        for probe in 0..60 {
+            let _ = state.take_ahead(outage + SECOND * 30 * probe);
+        }
+        let back = outage + SECOND * 1800;
+        assert_eq!(state.rate, 10.0);
+        assert!((0..100).filter(|_| state.take(back).is_ok()).count() <= 10, "no more than the burst at once");
+    }
+
+    #[test]
     fn retry_after_pauses_everything_within_bounds() {
         let start = Instant::now();
         let table = [(0, 1), (1, 1), (7, 7), (300, 300), (86_400, 300)];
@@ -342,6 +355,14 @@ mod tests {
         state.complained(start, Some(SECOND * 60));
         state.complained(start, Some(SECOND));
         assert_eq!(state.pause_left(start), Some(SECOND * 60));
+    }
+
+    #[test]
+    fn silence_does_not_end_a_pause() {
+        let start = Instant::now();
+        let mut state = State::new(start);
+        state.complained(start, Some(SECOND * 300));
+        assert_eq!(state.take(start + SECOND * 61), Err(Wait::Pause(SECOND * 239)));
     }
 
     #[test]

@@ -6,15 +6,18 @@
 //!
 //! ```text
 //! client -> attempts -> auth, limiter -> transport -> reqwest
-//!               \-----> split, wire        settings, error, headers, redact: leaves
+//!               \-----> list -> split, wire   settings, error, headers, redact: leaves
 //! ```
 
 mod attempts;
 mod auth;
 mod client;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 mod headers;
 mod limiter;
+mod list;
 mod observer;
 mod redact;
 mod settings;

@@ -3,7 +3,8 @@
 //! Owns the [`Secret`] wrapper and the one function that makes remote text fit to show. Must not know where the text
 //! goes: what leaves here is safe for logs, conditions, Events and metrics alike.
 
-use std::fmt;
+use std::cmp::Reverse;
+use std::fmt::{self, Write as _};
 
 /// Longest piece of remote text that is shown, in characters.
 const MAX_SHOWN: usize = 256;
@@ -40,16 +41,17 @@ impl fmt::Debug for Secret {
 /// Makes remote text fit to show: one line, printable characters only, every given secret and everything that looks
 /// like a token replaced, at most 256 characters.
 ///
-/// Unprintable characters go first, so that a secret with a zero byte in its middle is still found; the cut comes
-/// last, so that no part of a secret survives it.
+/// Unprintable characters go first, so that a secret with a zero byte in its middle is still found; the longest secret is
+/// taken out first, so that one within another leaves no rest of it; the cut comes last, so that no part of a secret
+/// survives it.
 #[must_use]
 pub fn sanitize<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> String {
     let mut line: String = text.chars().filter_map(printable).collect();
-    for secret in secrets {
-        if secret.chars().count() >= MIN_SEARCHED {
-            let flat: String = secret.chars().filter_map(printable).collect();
-            line = line.replace(&flat, MASK);
-        }
+    let mut searched: Vec<String> = secrets.into_iter().flat_map(spellings).collect();
+    searched.retain(|secret| secret.chars().count() >= MIN_SEARCHED);
+    searched.sort_by_key(|secret| Reverse(secret.len()));
+    for secret in &searched {
+        line = line.replace(secret, MASK);
     }
     let masked: Vec<&str> = line.split(' ').filter(|word| !word.is_empty()).map(mask_token).collect();
     let line = masked.join(" ");
@@ -59,6 +61,24 @@ pub fn sanitize<'a>(text: &str, secrets: impl IntoIterator<Item = &'a str>) -> S
     let mut cut: String = line.chars().take(MAX_SHOWN - 1).collect();
     cut.push('\u{2026}');
     cut
+}
+
+/// A secret as it is, and as JSON and forms write it: a server may quote the request.
+fn spellings(secret: &str) -> [String; 3] {
+    let flat: String = secret.chars().filter_map(printable).collect();
+    let json = flat.replace('\\', "\\\\").replace('"', "\\\"");
+    let mut form = String::with_capacity(flat.len());
+    for byte in flat.bytes() {
+        match byte {
+            b' ' => form.push('+'),
+            b'*' | b'-' | b'.' | b'_' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => form.push(char::from(byte)),
+            other => {
+                // Writing to a String does not fail.
+                let _ = write!(form, "%{other:02X}");
+            }
+        }
+    }
+    [flat, json, form]
 }
 
 /// White space becomes a blank; controls and the invisible characters that can reorder or hide text vanish.
@@ -84,6 +104,7 @@ mod tests {
     #[test]
     fn a_secret_never_prints() {
         assert_eq!(format!("{:?}", Secret::new("canary")), MASK);
+        assert_eq!(Secret::new("canary").expose(), "canary");
         assert_eq!(format!("{:#?}", Some(Secret::new("canary"))), "Some(\n    [redacted],\n)");
     }
 
@@ -104,6 +125,35 @@ mod tests {
         for (given, want) in table {
             assert_eq!(sanitize(given, ["s3cr3t-canary", "ab"]), want, "{given:?}");
         }
+    }
+
+    #[test]
+    fn a_quoted_request_shows_no_secret() {
+        let secret = "c4nary+client/secret=\"9 \\é*-._~";
+        let quoted = serde_json::json!({ "clientSecret": secret }).to_string();
+        assert_eq!(sanitize(&quoted, [secret]), "{\"clientSecret\":\"[redacted]\"}");
+        let form = "client_secret=c4nary%2Bclient%2Fsecret%3D%229+%5C%C3%A9*-._%7E&scope=all";
+        assert_eq!(sanitize(form, [secret]), "client_secret=[redacted]&scope=all");
+    }
+
+    #[test]
+    fn a_secret_within_another_leaves_no_rest_of_it() {
+        for secrets in [["operator", "operator-5f3a91"], ["operator-5f3a91", "operator"]] {
+            assert_eq!(sanitize("operator-5f3a91 of operator", secrets), "[redacted] of [redacted]");
+        }
+        let invisible = "\u{200b}\u{200b}\u{200b}\u{200b}";
+        assert_eq!(sanitize("nothing to see", [invisible]), "nothing to see");
+    }
+
+    #[test]
+    fn short_secrets_are_left_alone_and_long_texts_are_cut() {
+        assert_eq!(sanitize("abc abcd", ["abc", "abcd"]), "abc [redacted]");
+        let (whole, cut) = ("x".repeat(256), "x".repeat(257));
+        assert_eq!(sanitize(&whole, []), whole);
+        assert_eq!(sanitize(&cut, []).chars().count(), 256);
+        let (word, token) = ("eyJ".to_owned() + &"a".repeat(16), "eyJ".to_owned() + &"a".repeat(17));
+        assert_eq!(sanitize(&word, []), word);
+        assert_eq!(sanitize(&token, []), MASK);
     }
 
     #[test]

@@ -18,6 +18,8 @@ use crate::domain::{CredentialId, Origin};
 
 /// Largest value of a connection Secret that is looked at, in bytes.
 const MAX_VALUE: usize = 64 * 1024;
+/// Longest host, in characters.
+const MAX_HOST: usize = 253;
 /// Largest CA bundle that is looked at, in bytes. The same cap as cert-manager's: a bundle with all public CAs fits.
 const MAX_CA: usize = 330_000;
 
@@ -278,6 +280,10 @@ fn parse_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
     if url.host_str().is_none_or(str::is_empty) {
         return bad("has no host");
     }
+    // No name server knows a longer one, and the host goes into messages, status and annotations.
+    if url.host_str().is_some_and(|host| host.len() > MAX_HOST) {
+        return bad("has a host of more than 253 characters");
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return bad("holds a query or fragment");
     }
@@ -403,6 +409,7 @@ mod tests {
             (url("https://"), "cannot be read as a URL"),
             (url("https://ten ant.run.ai"), "cannot be read as a URL"),
             (url("https://a.b:99999"), "cannot be read as a URL"),
+            (url(&format!("https://{}.b", "a.".repeat(130))), "a host of more than 253 characters"),
             (url("https://a.b/api/v1"), "holds a path"),
             (url("https://a.b/?x=canary-7f3a"), "a query or fragment"),
             (url("https://a.b/#canary-7f3a"), "a query or fragment"),

@@ -22,6 +22,10 @@ pub struct NewCluster {
     pub version: Option<AgentVersion>,
 }
 
+/// Longest text that is kept of a record, in characters: more than the API documents for any of them (253), so that a
+/// text that was cut equals nothing that a user may ask for.
+const LONGEST_TEXT: usize = 256;
+
 /// The body of a rename.
 #[derive(Serialize)]
 pub(crate) struct Rename<'a> {
@@ -66,7 +70,7 @@ pub(crate) fn cluster(bytes: &[u8]) -> Result<RemoteCluster, String> {
     Ok(RemoteCluster {
         uuid,
         tenant: TenantId(raw.tenant_id),
-        name: raw.name,
+        name: kept(raw.name),
         domain: filled(raw.domain).map(|domain| ClusterDomain::observed(&domain)),
         version: filled(raw.version),
         created_at: time("createdAt", &raw.created_at)?,
@@ -81,7 +85,22 @@ pub(crate) fn cluster(bytes: &[u8]) -> Result<RemoteCluster, String> {
 }
 
 fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.is_empty())
+    text.filter(|text| !text.is_empty()).map(kept)
+}
+
+/// What is kept of a text goes into memory, status and messages: it has an end and holds no control characters.
+fn kept(text: String) -> String {
+    if text.len() <= LONGEST_TEXT && !text.contains(char::is_control) {
+        return text;
+    }
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let mut chars = text.chars().map(shown);
+    let mut kept: String = chars.by_ref().take(LONGEST_TEXT).collect();
+    if chars.next().is_some() {
+        kept.pop();
+        kept.push('\u{2026}');
+    }
+    kept
 }
 
 fn maybe_time(field: &str, text: Option<String>) -> Result<Option<Timestamp>, String> {
@@ -98,7 +117,7 @@ fn time(field: &str, text: &str) -> Result<Timestamp, String> {
 /// serde repeats offending values; only its words about our own field names are fit to show.
 fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    if text.starts_with("missing field `") {
+    if text.starts_with("missing field `") || text.starts_with("duplicate field `") {
         return text.split(" at line").next().unwrap_or_default().to_owned();
     }
     match error.classify() {
@@ -141,13 +160,16 @@ pub(crate) fn error_message(body: &[u8]) -> Option<String> {
         message: Option<String>,
         error_description: Option<String>,
     }
-    let parsed: ErrorBody = serde_json::from_slice(body).ok()?;
-    filled(parsed.message).or_else(|| filled(parsed.error_description))
+    let parsed: ErrorBody = serde_json::from_str(std::str::from_utf8(body).ok()?).ok()?;
+    let text = |text: Option<String>| text.filter(|text| !text.is_empty());
+    text(parsed.message).or_else(|| text(parsed.error_description))
 }
 
 /// Whether a body can be the API's own: empty, or JSON. A gateway's "not found" page is neither.
 pub(crate) fn is_api_body(body: &[u8]) -> bool {
-    body.iter().all(u8::is_ascii_whitespace) || serde_json::from_slice::<serde::de::IgnoredAny>(body).is_ok()
+    // What is skipped is not checked: a text that is no UTF-8 would pass.
+    let is_json = |text| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    body.iter().all(u8::is_ascii_whitespace) || std::str::from_utf8(body).is_ok_and(is_json)
 }
 
 #[cfg(test)]
@@ -237,6 +259,46 @@ mod tests {
     }
 
     #[test]
+    fn text_that_is_kept_has_an_end_and_no_control_characters() {
+        let name = |name: &str| {
+            let mut record = minimal();
+            record["name"] = json!(name);
+            read(&record).unwrap().name
+        };
+        let longest = "\u{fc}".repeat(256);
+        assert_eq!(name(&longest), longest, "any name that a user may ask for stays as it is");
+        assert_eq!(name(&format!("{longest}x")), format!("{}\u{2026}", "\u{fc}".repeat(255)));
+        assert_eq!(name("\u{1b}[31mred\0"), "\u{fffd}[31mred\u{fffd}");
+        let mut record = minimal();
+        let huge = "x".repeat(500_000);
+        for field in ["domain", "version"] {
+            record[field] = json!(huge);
+        }
+        record["status"] = json!({ "state": huge, "platform": { "type": huge, "kubeVersion": huge } });
+        assert!(format!("{:?}", read(&record).unwrap()).len() < 3000);
+    }
+
+    #[test]
+    fn a_field_that_comes_twice_is_named() {
+        let twice = format!(r#"{{"uuid":"{UUID}","uuid":"canary"}}"#);
+        assert_eq!(cluster(twice.as_bytes()), Err("duplicate field `uuid`".to_owned()));
+    }
+
+    #[test]
+    fn a_body_of_the_api_is_empty_or_json() {
+        for (body, want) in [
+            (&b""[..], true),
+            (b" \n", true),
+            (b"{}", true),
+            (b"<html>", false),
+            (b"{", false),
+            (b"{\"a\":\"\xff\"}", false),
+        ] {
+            assert_eq!(is_api_body(body), want, "{body:?}");
+        }
+    }
+
+    #[test]
     fn a_create_sends_no_empty_fields() {
         let mut new = NewCluster { name: ClusterName::parse("a b").unwrap(), domain: None, version: None };
         assert_eq!(serde_json::to_value(&new).unwrap(), json!({"name": "a b"}));
@@ -248,11 +310,12 @@ mod tests {
 
     #[test]
     fn finds_the_message_of_an_error_body() {
-        let table: [(&[u8], Option<&str>); 6] = [
+        let table: [(&[u8], Option<&str>); 7] = [
             (br#"{"code":409,"message":"taken"}"#, Some("taken")),
             (br#"{"error":"invalid_client","error_description":"no"}"#, Some("no")),
             (br#"{"code":500,"message":null}"#, None),
             (b"<html>secret</html>", None),
+            (b"{\"message\":\"no\",\"other\":\"\xff\"}", None),
             (b"", None),
             (br#""text""#, None),
         ];

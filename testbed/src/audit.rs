@@ -22,6 +22,8 @@ pub struct AuditEvent {
     pub user: String,
     /// get, list, watch, create, update, patch, delete, ...
     pub verb: String,
+    /// API group; empty for the core group.
+    pub group: String,
     /// Plural name; empty for addresses such as `/readyz`.
     pub resource: String,
     /// Such as `status`; empty for the object itself.
@@ -76,6 +78,8 @@ struct User {
 #[derive(Deserialize, Default)]
 #[serde(default)]
 struct ObjectRef {
+    #[serde(rename = "apiGroup")]
+    group: String,
     resource: String,
     subresource: String,
     namespace: String,
@@ -103,6 +107,7 @@ fn parse(text: &str, since: Option<Timestamp>) -> Result<Vec<AuditEvent>, Error>
             events.push(AuditEvent {
                 user: line.user.username,
                 verb: line.verb,
+                group: line.object_ref.group,
                 resource: line.object_ref.resource,
                 subresource: line.object_ref.subresource,
                 namespace: line.object_ref.namespace,
@@ -123,7 +128,7 @@ mod tests {
 
     fn line(stage: &str, time: &str) -> String {
         format!(
-            r#"{{"kind":"Event","stage":"{stage}","verb":"patch","user":{{"username":"u"}},"userAgent":"a","objectRef":{{"resource":"pods","namespace":"n","name":"p","subresource":"status","apiVersion":"v1"}},"responseStatus":{{"metadata":{{}},"code":200}},"stageTimestamp":"{time}"}}"#
+            r#"{{"kind":"Event","stage":"{stage}","verb":"patch","user":{{"username":"u"}},"userAgent":"a","objectRef":{{"apiGroup":"g","resource":"pods","namespace":"n","name":"p","subresource":"status","apiVersion":"v1"}},"responseStatus":{{"metadata":{{}},"code":200}},"stageTimestamp":"{time}"}}"#
         )
     }
 
@@ -141,6 +146,7 @@ mod tests {
         let events = parse(&(text + "\n"), Some(since)).unwrap();
         let key = ("patch".to_owned(), "pods".to_owned(), "status".to_owned());
         assert_eq!(count_by_user(&events)["u"][&key], 2);
-        assert_eq!((events[0].code, events[0].namespace.as_str(), events[0].name.as_str()), (200, "n", "p"));
+        let [group, namespace, name] = [&events[0].group, &events[0].namespace, &events[0].name].map(String::as_str);
+        assert_eq!((events[0].code, group, namespace, name), (200, "g", "n", "p"));
     }
 }

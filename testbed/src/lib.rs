@@ -11,6 +11,7 @@
 //! chart     renders the chart and applies everything but its Deployments
 //! operator  the operator process beside it: signals, readiness, metrics, memory
 //! audit     who asked the API server for what
+//! proxy     TCP between a client and a server, and what may go wrong on the way
 //! wait      polling with a deadline
 //! ```
 //!
@@ -31,6 +32,7 @@ mod operator;
 mod pki;
 mod ports;
 mod process;
+mod proxy;
 mod reaper;
 mod wait;
 
@@ -44,6 +46,7 @@ pub use kubeconfig::Login;
 pub use kubectl::{Kubectl, Output};
 pub use operator::{OperatorOptions, OperatorProcess};
 pub use ports::free_ports;
+pub use proxy::Proxy;
 pub use wait::wait_until;
 
 /// Makes aws-lc-rs the TLS provider of this process; repeating it does no harm.

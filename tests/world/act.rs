@@ -46,7 +46,7 @@ impl World {
         let next = self.write(pass, fault, |pass, stored| {
             stored.mark(marks);
             pass.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
-            pass.memory.marked(marks, pass.recorded.intent.as_ref());
+            pass.memory.marked(marks);
         });
         if matches!(next, Next::Go) {
             self.reread(pass);

@@ -9,8 +9,8 @@ pub(crate) enum Bug {
     TrustAFailedList,
     /// A new process does not read the intent.
     ForgetTheIntent,
-    /// An intent whose fate is known comes back from its copy in status.
-    ForgetWhatIsSettled,
+    /// The copy of an attempt stays in status when the attempt ends.
+    LeaveTheCopy,
     /// A doubt is resolved at once.
     SkipTheQuarantine,
     /// A 404 is all the proof there is.

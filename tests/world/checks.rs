@@ -4,7 +4,7 @@
 
 use jiff::SignedDuration;
 use runai_cluster_operator::domain::{
-    ClusterUuid, DeletionPolicy, Management, Plan, Provenance, Reason, Report, Stance, Step,
+    ClusterUuid, DeletionPolicy, Management, Plan, Provenance, Reason, Report, Stale, Stance, Step,
 };
 
 use super::pass::Pass;
@@ -87,10 +87,10 @@ impl World {
     /// I4 and I5: what may not be done now, whatever the reason.
     pub(super) fn check_step(&mut self, pass: &Pass, plan: &Plan) {
         let builds_on_absence = match &plan.step {
-            Step::Create(_) | Step::Forget => true,
+            Step::Create(_) | Step::Forget(Stale::Registration) => true,
             Step::Mark(marks) => marks.intent.is_some(),
             Step::Release => plan.why != Reason::Orphaned,
-            Step::Look(_) | Step::Rename(..) | Step::Delete { .. } | Step::Rest => false,
+            Step::Look(_) | Step::Rename(..) | Step::Delete { .. } | Step::Rest | Step::Forget(Stale::Attempt) => false,
         };
         if pass.read_failed && builds_on_absence {
             self.violate("I4", format!("{:?} after a read that failed", plan.step));
@@ -103,7 +103,7 @@ impl World {
         let remote = match &plan.step {
             Step::Create(_) | Step::Rename(..) => true,
             Step::Delete { .. } => false,
-            Step::Look(_) | Step::Mark(_) | Step::Forget | Step::Release | Step::Rest => return,
+            Step::Look(_) | Step::Mark(_) | Step::Forget(_) | Step::Release | Step::Rest => return,
         };
         let object = &pass.view;
         let (deletes, policy) = (!remote, object.policy);

@@ -5,7 +5,7 @@
 use jiff::Timestamp;
 use runai_cluster_operator::domain::{
     Adoption, AdoptionPolicy, Before, ClusterDomain, ClusterName, ClusterUuid, Deletion, DeletionPolicy, Desired,
-    Identity, Intent, Management, Marks, ReadyWhen, RecreatePolicy, Report, SpecError,
+    Identity, Intent, Management, Marks, ReadyWhen, RecreatePolicy, Report, SpecError, Stale,
 };
 
 /// The identity annotations.
@@ -104,11 +104,14 @@ impl Object {
         }
     }
 
-    pub(crate) fn forget(&mut self) {
-        self.status.facts.uuid = None;
-        self.status.facts.tenant = None;
-        self.status.facts.origin = None;
-        self.status.facts.delete_requested_at = None;
+    pub(crate) fn forget(&mut self, what: Stale) {
+        let facts = &mut self.status.facts;
+        match what {
+            Stale::Registration => {
+                (facts.uuid, facts.tenant, facts.origin, facts.delete_requested_at) = Default::default();
+            }
+            Stale::Attempt => facts.intent = None,
+        }
         self.version += 1;
     }
 

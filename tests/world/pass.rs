@@ -162,9 +162,7 @@ impl World {
             Note::Forged(uuid) => Annotated::Misfit(Some(*uuid)),
         };
         let identified = status.is_some() || matches!(annotated, Annotated::Fits(_)) || memory.learned.is_some();
-        let forgets = self.has(Bug::ForgetWhatIsSettled);
-        let remembered = Memory { settled: memory.settled.filter(|_| !forgets), ..memory.clone() };
-        let open = open_intent(view.intent.clone(), facts.intent.clone(), identified, &remembered);
+        let open = open_intent(view.intent.clone(), facts.intent.clone(), identified, memory);
         let mut intent = open.filter(|_| !(self.has(Bug::ForgetTheIntent) && self.reborn[index]));
         if self.has(Bug::ForgetTheTenant) {
             status = status.map(|identity| Identity { tenant: None, ..identity });
@@ -179,6 +177,7 @@ impl World {
             status,
             annotated,
             intent_annotated: view.intent.is_some() && view.intent == intent,
+            intent_told: facts.intent.is_some() && !self.has(Bug::LeaveTheCopy),
             foreign_intent: false,
             incomplete: false,
             intent,
@@ -221,8 +220,9 @@ impl World {
             let look = if self.has(Bug::SkipTheLook) { Named::Fresh } else { Named::Snapshot };
             pass.observed.named = look(name, records);
             let own = key(pass.index);
-            if self.has(Bug::SkipTheLook) && looked_in_vain(&pass.case(&own, self)) {
-                pass.memory.looked_in_vain(self.now);
+            let vain = looked_in_vain(&pass.case(&own, self)).filter(|_| self.has(Bug::SkipTheLook));
+            if let Some(attempt) = vain {
+                pass.memory.looked_in_vain(attempt, self.now);
             }
         }
     }
@@ -260,8 +260,8 @@ impl World {
                 Step::Rest => return self.rest(pass, &plan, fault),
                 Step::Look(look) => self.look(pass, look, fault),
                 Step::Mark(marks) => self.mark(pass, marks, fault),
-                Step::Forget => {
-                    let next = self.write(pass, fault, |_, stored| stored.forget());
+                Step::Forget(what) => {
+                    let next = self.write(pass, fault, |_, stored| stored.forget(*what));
                     self.reread(pass);
                     next
                 }
@@ -328,8 +328,8 @@ impl World {
             }
         }
         let own = key(pass.index);
-        if looked_in_vain(&pass.case(&own, self)) {
-            pass.memory.looked_in_vain(self.now);
+        if let Some(attempt) = looked_in_vain(&pass.case(&own, self)) {
+            pass.memory.looked_in_vain(attempt, self.now);
         }
         Next::Go
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use crate::change::{Change, not_found, unknown_delete};
-use crate::clock::{after, seconds};
 use crate::config::{ListOrder, Scope};
 use crate::endpoints::Call;
 use crate::fault::FaultAction;
@@ -20,13 +19,12 @@ use crate::validate;
 impl State {
     pub(super) fn list(&mut self, call: &Call<'_>) -> Result<Reply, Reply> {
         let verbosity = verbosity(&call.query)?;
-        let wanted = flag(&call.query, "includeRequestedForDelete")?.unwrap_or(false);
-        let deleting = wanted && self.caps.include_requested_for_delete && !self.config.list.hide_deleting;
+        // Before 2.22 it is a parameter like any unknown one: not even looked at.
+        let asked =
+            self.caps.include_requested_for_delete && flag(&call.query, "includeRequestedForDelete")? == Some(true);
+        let deleting = asked && !self.config.list.hide_deleting;
         let (config, caps) = (Arc::clone(&self.config), self.caps);
-        let mut past = stale(call).map(|by| (self.store.as_of(after(call.now, -by)), after(call.now, -by)));
-        if let Some((store, then)) = &mut past {
-            store.settle(*then, &config);
-        }
+        let mut past = self.past(call);
         let view = past.as_ref().map_or(&self.store, |(store, _)| store);
         let shown = |uuid: &Uuid| {
             view.get(*uuid).is_some_and(|record| {
@@ -55,21 +53,15 @@ impl State {
     }
 
     pub(super) fn get(&mut self, call: &Call<'_>, uuid: Uuid) -> Result<Reply, Reply> {
-        let verbosity = verbosity(&call.query)?;
         let (config, caps) = (Arc::clone(&self.config), self.caps);
+        let mut past = self.past(call);
+        let now = past.as_ref().map_or(call.now, |(_, then)| *then);
+        self.visible(past.as_ref().map_or(&self.store, |(store, _)| store), call.session, uuid)?;
+        let verbosity = verbosity(&call.query)?;
+        let view = past.as_mut().map_or(&mut self.store, |(store, _)| store);
+        let record = view.observe(uuid).ok_or_else(not_found)?;
         let mut body = String::new();
-        if let Some(by) = stale(call) {
-            let now = after(call.now, -by);
-            let mut past = self.store.as_of(now);
-            past.settle(now, &config);
-            let found = past.get(uuid).is_some_and(|record| self.sees(call.session, record) && self.readable(record));
-            let record = past.observe(uuid).filter(|_| found).ok_or_else(not_found)?;
-            render::cluster(&mut body, record, verbosity, Style { config: &config, caps: &caps, now });
-        } else {
-            self.visible(call.session, uuid)?;
-            let record = self.store.observe(uuid).ok_or_else(not_found)?;
-            render::cluster(&mut body, record, verbosity, Style { config: &config, caps: &caps, now: call.now });
-        }
+        render::cluster(&mut body, record, verbosity, Style { config: &config, caps: &caps, now });
         Ok(Reply::json(200, body))
     }
 
@@ -96,11 +88,12 @@ impl State {
     }
 
     pub(super) fn delete_call(&mut self, call: &Call<'_>, uuid: Uuid) -> Result<Reply, Reply> {
-        let force = flag(&call.query, "force")?.unwrap_or(false);
         let found = self.store.get(uuid).is_some_and(|record| self.sees(call.session, record));
         if !found {
             return Err(unknown_delete(&self.config));
         }
+        // Where every deletion is instant there is no such parameter.
+        let force = self.caps.graceful_delete && flag(&call.query, "force")? == Some(true);
         let faults = call.modifiers.to_vec();
         Ok(self.commit_or_postpone(call, Change::Delete { uuid, force, faults }))
     }
@@ -131,11 +124,4 @@ fn verbosity(query: &Query) -> Result<Verbosity, Reply> {
         Some("metadata") => Ok(Verbosity::Metadata),
         Some(_) => Err(bad_request("parameter verbosity must be full or metadata")),
     }
-}
-
-fn stale(call: &Call<'_>) -> Option<jiff::SignedDuration> {
-    call.modifiers.iter().find_map(|fault| match fault {
-        FaultAction::Stale { seconds: by } => Some(seconds(*by)),
-        _ => None,
-    })
 }

@@ -31,7 +31,9 @@ impl State {
     pub(super) fn install_info(&mut self, call: &Call<'_>, uuid: Uuid) -> Result<Reply, Reply> {
         let bad = |message: &str| Reply::message(400, message);
         let config = Arc::clone(&self.config);
-        let record = self.visible(call.session, uuid)?;
+        let past = self.past(call);
+        let now = past.as_ref().map_or(call.now, |(_, then)| *then);
+        let record = self.visible(past.as_ref().map_or(&self.store, |(store, _)| store), call.session, uuid)?;
         let version = call.query.get("version").filter(|text| !text.is_empty()).ok_or(bad("version is required"))?;
         let parsed = Version::parse(version).ok_or(bad("version must have the form major.minor[.patch]"))?;
         if parsed < OLDEST {
@@ -45,11 +47,13 @@ impl State {
         if record.is_deleting() && during != 200 {
             return Err(Reply::message(during, "the cluster is being deleted"));
         }
-        if after(record.created_at, seconds(config.install_info.warmup_seconds)) > call.now {
+        if after(record.created_at, seconds(config.install_info.warmup_seconds)) > now {
             return Err(Reply::message(503, "install information is not ready yet"));
         }
         let control_plane = config.install_info.control_plane_url.as_deref().unwrap_or(&self.public_url);
-        let url = remote.or(record.domain(call.now, &config)).unwrap_or(control_plane).to_owned();
+        // Without a URL of its own the cluster is taken to share the control plane's host.
+        let host = control_plane.split_once("://").map_or(control_plane, |(_, host)| host);
+        let url = remote.or(record.domain(now, &config)).unwrap_or(host).to_owned();
         let control_plane = control_plane.to_owned();
         let (field, credential) = self.credential(call, uuid);
         let repository = if self.caps.version >= Version::new(3, 0) { NGC } else { JFROG };
@@ -77,11 +81,14 @@ impl State {
         if self.caps.bootstrap_token {
             let session = Session { client_id: format!("installer-{uuid}"), tenant: call.session.tenant };
             let expires = after(call.now, BOOTSTRAP_LIFE);
-            return ("bootstrapToken", self.auth.jwt(TokenFormat::Jwt, &session, call.now, expires, &mut self.rng));
+            let token = self.auth.jwt(TokenFormat::Jwt, &session, call.now, expires, &mut self.rng);
+            self.bootstrap.issue(token.clone(), uuid, expires, call.now);
+            return ("bootstrapToken", token);
         }
         if self.config.install_info.rotate_on_read {
             let fresh = self.client_secret();
-            self.store.edit(uuid, call.now, |record| record.client_secret = fresh);
+            let config = Arc::clone(&self.config);
+            self.store.edit(uuid, call.now, |record| record.change_secret(fresh, call.now, &config));
         }
         let secret = self.store.get(uuid).map(|record| record.client_secret.clone());
         ("clientSecret", secret.unwrap_or_default())

@@ -46,13 +46,15 @@ struct Wanted<'q> {
 impl State {
     pub(super) fn metrics(&mut self, call: &Call<'_>, uuid: Uuid) -> Result<Reply, Reply> {
         let config = Arc::clone(&self.config);
-        let record = self.visible(call.session, uuid)?;
+        let past = self.past(call);
+        let now = past.as_ref().map_or(call.now, |(_, then)| *then);
+        let record = self.visible(past.as_ref().map_or(&self.store, |(store, _)| store), call.session, uuid)?;
         let wanted = wanted(call, &config, &self.caps)?;
         let fails = |kind: &&str| config.metrics.failing.iter().any(|failing| failing == kind);
         let partial = wanted.types.iter().any(fails);
         let mut measurements = Vec::new();
         for kind in wanted.types.iter().filter(|kind| !fails(kind)) {
-            measurements.extend(measure(kind, &wanted, record, call.now, &config));
+            measurements.extend(measure(kind, &wanted, record, now));
         }
         let csv = call.inbound.header("accept").is_some_and(|accept| accept.starts_with("text/csv"));
         if csv {
@@ -122,12 +124,8 @@ fn spread(start: Timestamp, end: Timestamp, samples: i64) -> Vec<Timestamp> {
 }
 
 /// Measurements of one type: one, or one per group or bucket.
-fn measure(kind: &str, wanted: &Wanted<'_>, record: &Record, now: Timestamp, config: &Config) -> Vec<Value> {
-    let live_since = record.heard_agent(now, config).map(|_| record.created_at);
-    let live_until = record.last_liveness(now, config);
-    let live = |at: &&Timestamp| {
-        live_since.is_some_and(|since| **at >= since) && live_until.is_some_and(|until| **at <= until)
-    };
+fn measure(kind: &str, wanted: &Wanted<'_>, record: &Record, now: Timestamp) -> Vec<Value> {
+    let live = |at: &&Timestamp| record.was_live(**at, now);
     let size = u64::from(record.uuid.as_bytes()[0] % 8 + 1);
     let series = |share: u64, of: u64, labels: Value, groups: Value| {
         let value = |at: &Timestamp| json!({"value": number(kind, size, *at, share, of), "timestamp": rfc3339(*at)});

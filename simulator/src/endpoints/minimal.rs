@@ -34,20 +34,23 @@ impl State {
         };
         let limit = usize::try_from(limit).unwrap_or(50);
         let (config, caps) = (Arc::clone(&self.config), self.caps);
-        let style = Style { config: &config, caps: &caps, now: call.now };
+        let mut past = self.past(call);
+        let style = Style { config: &config, caps: &caps, now: past.as_ref().map_or(call.now, |(_, then)| *then) };
+        let view = past.as_ref().map_or(&self.store, |(store, _)| store);
         let shown = |uuid: &Uuid| {
-            self.store.get(*uuid).is_some_and(|record| {
+            view.get(*uuid).is_some_and(|record| {
                 let visible = self.sees(call.session, record) && !record.is_deleting();
                 visible && filters.iter().all(|filter| filter.accepts(record, style))
             })
         };
-        let ids: Vec<_> = self.store.live_ids().into_iter().filter(shown).skip(offset).take(limit).collect();
+        let ids: Vec<_> = view.live_ids().into_iter().filter(shown).skip(offset).take(limit).collect();
+        let view = past.as_mut().map_or(&mut self.store, |(store, _)| store);
         let mut body = r#"{"clusters":["#.to_owned();
         for (index, uuid) in ids.into_iter().enumerate() {
             if index > 0 {
                 body.push(',');
             }
-            if let Some(record) = self.store.observe(uuid) {
+            if let Some(record) = view.observe(uuid) {
                 render::minimal(&mut body, record, style);
             }
         }
@@ -56,11 +59,14 @@ impl State {
     }
 
     pub(super) fn minimal(&mut self, call: &Call<'_>, uuid: Uuid) -> Result<Reply, Reply> {
-        self.visible(call.session, uuid)?;
         let (config, caps) = (Arc::clone(&self.config), self.caps);
-        let record = self.store.observe(uuid).ok_or_else(not_found)?;
+        let mut past = self.past(call);
+        let now = past.as_ref().map_or(call.now, |(_, then)| *then);
+        self.visible(past.as_ref().map_or(&self.store, |(store, _)| store), call.session, uuid)?;
+        let view = past.as_mut().map_or(&mut self.store, |(store, _)| store);
+        let record = view.observe(uuid).ok_or_else(not_found)?;
         let mut body = String::new();
-        render::minimal(&mut body, record, Style { config: &config, caps: &caps, now: call.now });
+        render::minimal(&mut body, record, Style { config: &config, caps: &caps, now });
         Ok(Reply::json(200, body))
     }
 }

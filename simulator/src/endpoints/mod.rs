@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::auth::{self, Session};
+use crate::clock::{after, seconds};
 use crate::config::{Access, Scope};
 use crate::fault::FaultAction;
 use crate::inbound::{BODY_LIMIT, Inbound};
@@ -21,6 +22,7 @@ use crate::record::Record;
 use crate::reply::Reply;
 use crate::route::Operation;
 use crate::state::State;
+use crate::store::Store;
 use crate::validate;
 
 pub(crate) use strict_doc::documented;
@@ -102,8 +104,20 @@ impl State {
     }
 
     /// A record that the caller may see and that a read by id finds.
-    fn visible(&self, session: &Session, uuid: Uuid) -> Result<&Record, Reply> {
-        let record = self.store.get(uuid).filter(|record| self.sees(session, record) && self.readable(record));
+    fn visible<'v>(&self, view: &'v Store, session: &Session, uuid: Uuid) -> Result<&'v Record, Reply> {
+        let record = view.get(uuid).filter(|record| self.sees(session, record) && self.readable(record));
         record.ok_or_else(crate::change::not_found)
+    }
+
+    /// What a stale read sees, and the time it shows.
+    fn past(&mut self, call: &Call<'_>) -> Option<(Store, Timestamp)> {
+        let by = call.modifiers.iter().find_map(|fault| match fault {
+            FaultAction::Stale { seconds: by } => Some(seconds(*by)),
+            _ => None,
+        })?;
+        let then = after(call.now, -by);
+        let mut past = self.store.as_of(then);
+        past.settle(then, &self.config);
+        Some((past, then))
     }
 }

@@ -22,6 +22,8 @@ pub(crate) fn documented(operation: Operation, reply: Reply) -> Reply {
     if listed.contains(&reply.status) {
         return reply;
     }
+    // "Not now" is said with the listed code that means it.
+    let instead = if reply.status == 429 { 503 } else { instead };
     let message = serde_json::from_slice::<Value>(&reply.body).ok();
     let message = message.as_ref().and_then(|body| body["message"].as_str()).unwrap_or("request failed");
     Reply { headers: reply.headers, ..Reply::message(instead, message) }

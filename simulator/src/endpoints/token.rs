@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use crate::auth::{Issued, Session};
+use crate::config::OtherGrant;
 use crate::fault::FaultAction;
 use crate::inbound::{Inbound, LooseKeys, basic_auth};
 use crate::query::Query;
@@ -23,6 +24,17 @@ impl State {
         let (id, secret) = match body.text("granttype") {
             Some("client_credentials") if self.caps.client_credentials => ("clientid", "clientsecret"),
             Some("app_token") => ("appid", "appsecret"),
+            Some("password") if self.grants(OtherGrant::Password) => ("username", "password"),
+            Some("refresh_token") if self.grants(OtherGrant::RefreshToken) => {
+                let Some(session) = body.text("refreshtoken").and_then(|text| self.auth.refresh(text)) else {
+                    return Reply::message(
+                        self.config.token.bad_credential_status,
+                        "refresh token is missing or not valid",
+                    );
+                };
+                let issued = self.issue(session, modifiers, now);
+                return self.v1_reply(&issued);
+            }
             Some("password" | "refresh_token" | "exchange_token" | "external_token_exchange") => {
                 return Reply::message(400, "this grant type is not enabled");
             }
@@ -33,11 +45,23 @@ impl State {
         };
         match self.log_in(id, secret, modifiers, now) {
             None => Reply::message(self.config.token.bad_credential_status, "id or secret is wrong"),
-            Some(issued) if self.caps.expires_in => {
-                Reply::value(200, &json!({"accessToken": issued.text, "expiresIn": issued.ttl_seconds}))
-            }
-            Some(issued) => Reply::value(200, &json!({"accessToken": issued.text})),
+            Some(issued) => self.v1_reply(&issued),
         }
+    }
+
+    fn grants(&self, grant: OtherGrant) -> bool {
+        self.config.token.grants.contains(&grant)
+    }
+
+    fn v1_reply(&self, issued: &Issued) -> Reply {
+        let mut body = json!({"accessToken": issued.text});
+        if self.caps.expires_in {
+            body["expiresIn"] = issued.ttl_seconds.into();
+        }
+        if self.grants(OtherGrant::RefreshToken) {
+            body["refreshToken"] = issued.refresh.as_str().into();
+        }
+        Reply::value(200, &body)
     }
 
     /// `POST /api/v2/token`.
@@ -55,7 +79,7 @@ impl State {
         };
         match self.log_in(&id, &secret, modifiers, now) {
             None => Reply::oauth_error(401, "invalid_client", "client authentication failed"),
-            Some(Issued { text, ttl_seconds }) => {
+            Some(Issued { text, ttl_seconds, refresh: _ }) => {
                 let body = json!({"access_token": text, "token_type": "Bearer", "expires_in": ttl_seconds});
                 Reply::value(200, &body)
             }
@@ -66,11 +90,16 @@ impl State {
         let config = Arc::clone(&self.config);
         let (identity, tenant) = self.auth.login(&config, id, secret)?;
         let session = Session { client_id: identity.client_id.clone(), tenant };
+        Some(self.issue(session, modifiers, now))
+    }
+
+    fn issue(&mut self, session: Session, modifiers: &[FaultAction], now: Timestamp) -> Issued {
+        let config = Arc::clone(&self.config);
         let short = modifiers.iter().find_map(|fault| match fault {
             FaultAction::TokenShort { ttl_seconds } => Some(*ttl_seconds),
             _ => None,
         });
         let ttl = short.unwrap_or(config.token.ttl_seconds);
-        Some(self.auth.issue(&config, session, now, ttl, &mut self.rng))
+        self.auth.issue(&config, session, now, ttl, &mut self.rng)
     }
 }

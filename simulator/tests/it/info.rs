@@ -65,6 +65,10 @@ async fn install_information() {
     for part in ["cluster.url=my.host ", "--version=\"2.24.37\"", &format!("cluster.uid={}", uuid_of(&path)), secret] {
         assert!(command.contains(part), "{part} in {command}");
     }
+    let bare = api.create("without-a-domain").await;
+    let bare = api.get(&format!("{bare}/cluster-install-info?version=2.24")).await;
+    let host = format!("cluster.url={} ", api.sim.url().trim_start_matches("http://"));
+    assert!(bare.body["installationStr"].as_str().unwrap().contains(&host), "{}", bare.text);
     let again = api.get(&format!("{info}?version=2.18&remoteClusterUrl=https://other.host:8443/path")).await;
     assert_eq!(again.body["clientSecret"], secret);
     assert!(again.body["installationStr"].as_str().unwrap().contains("cluster.url=https://other.host:8443/path"));

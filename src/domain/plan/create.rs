@@ -5,7 +5,6 @@
 
 use jiff::SignedDuration;
 
-use crate::domain::claims::NameClaim;
 use crate::domain::desired::{DeletionPolicy, Desired, Management};
 use crate::domain::ids::{ClusterDomain, ClusterUuid, Provenance, TenantId};
 use crate::domain::memory::{LOOK_GAP, elapsed};
@@ -15,12 +14,15 @@ use crate::domain::recorded::Intent;
 use crate::domain::schedule::backoff;
 
 use super::{
-    Again, Case, Look, Marks, NewCluster, Plan, Stance, Step, deletion_policy, go_on, hold, identity_of, other_owner,
-    rest, stalled,
+    Again, Case, Look, Marks, NewCluster, Plan, Stale, Stance, Step, deletion_policy, go_on, hold, identity_of,
+    other_owner, rest, stalled, uuids,
 };
 
 /// `createdAt` may lie this much before the intent and still be ours: two clocks, millisecond rounding.
 const CREATED_TOLERANCE: SignedDuration = SignedDuration::from_secs(1);
+
+/// An intent names the registrations that already had its name, and an annotation has room for some thousands.
+const MOST_NAMESAKES: usize = 1000;
 
 /// What an answer other than success says about the one POST.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,17 +56,16 @@ pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Opt
         return hold(case, refusal);
     }
     let name = desired.name.as_str();
-    let claim = NameClaim { origin: who.origin.clone(), tenant: who.tenant, name: name.to_owned() };
-    if let Some(holder) = case.claims.name_holder(&claim).filter(|holder| *holder != case.key) {
-        return stalled(
-            Reason::NameConflict,
-            format!("RunaiCluster {holder} is registering the name {name:?}; choose another spec.name"),
-        );
-    }
     let seen = match look(case, name, Reason::Creating) {
         Ok(records) => records,
         Err(plan) => return *plan,
     };
+    if seen.len() > MOST_NAMESAKES {
+        return stalled(
+            Reason::CreateAmbiguous,
+            format!("{} deleted registrations named {name:?} are still listed; choose another spec.name", seen.len()),
+        );
+    }
     let intent = Intent {
         attempt: case.nonce,
         name: name.to_owned(),
@@ -77,7 +78,7 @@ pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Opt
         seen: seen.iter().map(|record| record.uuid).collect(),
     };
     let marks = Marks { identity: None, intent: Some(intent) };
-    go_on(Step::Mark(marks), Reason::Creating, "noting the intent to create")
+    replace(case, marks, Reason::Creating, "noting the intent to create")
 }
 
 /// The registrations of that name from a fresh list that can be believed, or how to get there. A list that holds nothing
@@ -106,7 +107,9 @@ fn look<'a>(case: &Case<'a>, name: &str, why: Reason) -> Result<&'a [RemoteClust
 
 /// An intent is on the object and no uuid is known.
 pub(super) fn resolve(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
-    if intent.origin != who.origin || intent.tenant.zip(who.tenant).is_some_and(|(then, now)| then != now) {
+    let elsewhere = intent.origin != who.origin || intent.tenant.zip(who.tenant).is_some_and(|(then, now)| then != now);
+    let unsent = case.memory.unsent == Some(intent.attempt);
+    if elsewhere && !unsent {
         return stalled(
             Reason::OriginChanged,
             format!(
@@ -125,8 +128,7 @@ pub(super) fn resolve(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
     }
     let may_write = |desired: &&Desired| !desired.suspend && desired.management == Management::Manage;
     let wanted = if case.deleting { None } else { case.desired.as_ref().ok().filter(may_write) };
-    let unsent = case.memory.unsent == Some(intent.attempt);
-    let armed = case.observed.armed == Some(intent.attempt) && case.observed.refused.is_none();
+    let armed = case.observed.armed == Some(intent.attempt) && case.observed.refused.is_none() && !elsewhere;
     match wanted {
         // The intent speaks of one name; the spec may have moved on since it was written.
         Some(desired) if armed && desired.name.as_str() == intent.name => send(case, desired, intent),
@@ -138,7 +140,8 @@ pub(super) fn resolve(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
 fn send(case: &Case<'_>, desired: &Desired, intent: &Intent) -> Plan {
     // A lost registration's uuid leaves status before the new one can enter it.
     if case.recorded.status.as_ref().is_some_and(|status| Some(status.uuid) == intent.replaces) {
-        return go_on(Step::Forget, Reason::ExternallyDeleted, "the lost registration leaves status");
+        let step = Step::Forget(Stale::Registration);
+        return go_on(step, Reason::ExternallyDeleted, "the lost registration leaves status");
     }
     let new =
         NewCluster { name: desired.name.clone(), domain: desired.domain.clone(), version: desired.version.clone() };
@@ -151,10 +154,10 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
         Ok(records) => records,
         Err(plan) => return *plan,
     };
-    let candidates: Vec<_> = records.iter().filter(|record| is_candidate(intent, record)).collect();
+    let candidates: Vec<_> = records.iter().filter(|record| is_candidate(case, intent, record)).collect();
     match candidates.as_slice() {
         [] => unfound(case, intent),
-        [record] => match not_ours(case, intent, record) {
+        [record] => match not_ours(intent, record) {
             None => {
                 let identity = identity_of(record, who, Provenance::Created);
                 let marks = Marks { identity: Some(identity), intent: None };
@@ -169,34 +172,29 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
                 ),
             ),
         },
-        several => {
-            let uuids: Vec<_> = several.iter().map(|record| record.uuid.to_string()).collect();
-            stalled(
-                Reason::CreateAmbiguous,
-                format!(
-                    "{} registrations named {:?} appeared while a create was in doubt: {}; delete those that are not wanted",
-                    uuids.len(),
-                    intent.name,
-                    uuids.join(", ")
-                ),
-            )
-        }
+        several => stalled(
+            Reason::CreateAmbiguous,
+            format!(
+                "{} registrations named {:?} appeared while a create was in doubt: {}; delete those that are not wanted",
+                several.len(),
+                intent.name,
+                uuids(several)
+            ),
+        ),
     }
 }
 
-fn is_candidate(intent: &Intent, record: &RemoteCluster) -> bool {
-    !intent.seen.contains(&record.uuid) && Some(record.uuid) != intent.replaces && record.deleted_at.is_none()
+fn is_candidate(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> bool {
+    let is_new = !intent.seen.contains(&record.uuid) && Some(record.uuid) != intent.replaces;
+    is_new && record.deleted_at.is_none() && other_owner(case, record.uuid).is_none()
 }
 
 /// Why a candidate cannot be taken for this object's own, if so.
-fn not_ours(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> Option<String> {
-    if let Some(owner) = other_owner(case, record.uuid) {
-        return Some(format!("RunaiCluster {owner} owns it"));
-    }
+fn not_ours(intent: &Intent, record: &RemoteCluster) -> Option<String> {
     let Some(intended) = intent.remote_time else {
         return Some("the control plane never told its time, so its age proves nothing".to_owned());
     };
-    if record.created_at < intended - CREATED_TOLERANCE {
+    if intended.duration_since(record.created_at) > CREATED_TOLERANCE {
         return Some("it is older than the request".to_owned());
     }
     let same_domain = match (&intent.domain, &record.domain) {
@@ -211,18 +209,16 @@ fn is_quarantined(case: &Case<'_>, intent: &Intent) -> bool {
     elapsed(intent.local_time, case.now) < case.policy.quarantine
 }
 
-pub(super) fn looked_in_vain(case: &Case<'_>) -> bool {
-    case.recorded.intent.as_ref().is_some_and(|intent| {
-        let records = look(case, &intent.name, Reason::CreateInDoubt);
-        !is_quarantined(case, intent)
-            && records.is_ok_and(|records| !records.iter().any(|record| is_candidate(intent, record)))
-    })
+pub(super) fn looked_in_vain(case: &Case<'_>) -> Option<uuid::Uuid> {
+    let intent = case.recorded.intent.as_ref().filter(|intent| !is_quarantined(case, intent))?;
+    let records = look(case, &intent.name, Reason::CreateInDoubt).ok()?;
+    (!records.iter().any(|record| is_candidate(case, intent, record))).then_some(intent.attempt)
 }
 
 fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
     if case.observed.refused.is_some() {
         // Refused, and nothing of ours is there: the answer can be believed.
-        return go_on(Step::Mark(Marks::default()), Reason::Rejected, "the request was refused");
+        return replace(case, Marks::default(), Reason::Rejected, "the request was refused");
     }
     let in_doubt = |again| {
         let message = format!(
@@ -237,7 +233,7 @@ fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
         return in_doubt(Again::After(left.min(backoff(case.memory.failures.saturating_add(1), 0))));
     }
     match case.memory.empty_look {
-        Some(first) if case.now.duration_since(first) >= LOOK_GAP => give_up(case),
+        Some((of, first)) if of == intent.attempt && case.now.duration_since(first) >= LOOK_GAP => give_up(case),
         Some(_) | None => in_doubt(Again::After(LOOK_GAP.unsigned_abs())),
     }
 }
@@ -248,8 +244,15 @@ fn give_up(case: &Case<'_>) -> Plan {
     if case.deleting {
         go_on(Step::Release, Reason::DeletionRequested, "nothing was registered")
     } else {
-        go_on(Step::Mark(Marks::default()), Reason::Creating, "nothing was registered")
+        replace(case, Marks::default(), Reason::Creating, "nothing was registered")
     }
+}
+
+/// Puts `marks` where an attempt that has ended was noted. Its copy in status goes first: left behind, it would open the
+/// attempt again after a restart, and by then somebody else may bear the name.
+fn replace(case: &Case<'_>, marks: Marks, why: Reason, message: &str) -> Plan {
+    let step = if case.recorded.intent_told { Step::Forget(Stale::Attempt) } else { Step::Mark(marks) };
+    go_on(step, why, message)
 }
 
 /// A dying object with an open intent: the doubt comes first, unless the registration may stay anyway.

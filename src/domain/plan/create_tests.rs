@@ -1,10 +1,12 @@
 //! The create protocol: one look, one intent, one POST, and every way out of doubt.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use jiff::Timestamp;
+
 use crate::domain::desired::{AdoptionPolicy, DeletionPolicy, Management, SpecError};
-use crate::domain::ids::{AgentVersion, ClusterDomain, Origin, Provenance, TenantId};
+use crate::domain::ids::{AgentVersion, ClusterDomain, ClusterUuid, Origin, Provenance, TenantId};
 use crate::domain::observed::{Named, RemoteCluster, Witness};
-use crate::domain::plan::{Again, Fate, Look, NewCluster, Stance, Step, fate, looked_in_vain};
+use crate::domain::plan::{Again, Fate, Look, NewCluster, Stale, Stance, Step, fate, looked_in_vain};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Intent};
 use crate::domain::scene_tests::{
@@ -26,7 +28,7 @@ fn armed() -> Scene {
 fn looked_twice(gap: i64) -> Scene {
     Scene::doubtful(&[]).but(|s| {
         s.now = at(130);
-        s.memory.empty_look = Some(at(130 - gap));
+        s.memory.empty_look = Some((ATTEMPT, at(130 - gap)));
     })
 }
 
@@ -56,6 +58,16 @@ fn the_intent_notes_what_is_unknown_as_unknown_and_what_had_the_name_before() {
     let written = scene.intends();
     assert_eq!((written.remote_time, written.tenant, written.domain), (None, None, None));
     assert_eq!(written.seen, [OTHER]);
+}
+
+#[test]
+fn an_intent_has_room_for_the_namesakes_or_is_not_written() {
+    let many = |count: u128| -> Vec<_> {
+        (0..count).map(|n| deleted(ClusterUuid(uuid::Uuid::from_u128(0x1000 + n)), "east")).collect()
+    };
+    let scene = |count| Scene::new().but(|s| s.observed.named = fresh(&many(count)));
+    assert_eq!(scene(1000).intends().seen.len(), 1000);
+    scene(1001).stalls(Reason::CreateAmbiguous, &["1001 deleted registrations", "spec.name"]);
 }
 
 #[test]
@@ -90,7 +102,7 @@ fn a_lost_registration_leaves_status_before_its_successor_is_posted() {
             s.recorded.status = Some(status_of(&identity(OTHER, Provenance::Created)));
         })
     };
-    replacing().steps(&Step::Forget);
+    replacing().steps(&Step::Forget(Stale::Registration));
     let plan = replacing().but(|s| s.recorded.status = None).plan();
     assert!(matches!(plan.step, Step::Create(_)), "{plan:?}");
 }
@@ -163,9 +175,7 @@ fn our_own_claim_does_not_stand_in_the_way() {
 
 #[test]
 fn a_record_that_might_be_someone_elses_is_not_taken() {
-    let rows: [(Change, &str); 5] = [
-        // It may only observe what this object made: the record stays a candidate.
-        (|s| s.elder_owns(OURS), "team-a/elder owns it"),
+    let rows: [(Change, &str); 4] = [
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = None, "its age proves nothing"),
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = Some(at(3)), "older than the request"),
         (|s| s.recorded.intent.as_mut().unwrap().domain = Some("west.example.com".to_owned()), "its domain is another"),
@@ -177,6 +187,15 @@ fn a_record_that_might_be_someone_elses_is_not_taken() {
             scene.stalls(Reason::CreateAmbiguous, &[&OURS.to_string(), hint]);
         }
     }
+}
+
+#[test]
+fn a_record_that_another_object_owns_is_no_candidate() {
+    let taken = Scene::doubtful(&[made()]).but(|s| s.elder_owns(OURS));
+    taken.rests(Reason::CreateInDoubt, Stance::Progress);
+    let own = RemoteCluster { uuid: OTHER, ..made() };
+    let both = Scene::doubtful(&[made(), own]).but(|s| s.elder_owns(OURS));
+    assert_eq!(both.marks().identity.unwrap().uuid, OTHER);
 }
 
 #[test]
@@ -199,8 +218,16 @@ fn records_from_before_the_intent_and_deleted_ones_are_no_candidates() {
         intent.replaces = Some(OURS);
     });
     scene.rests(Reason::CreateInDoubt, Stance::Progress);
-    assert!(!looked_in_vain(&scene.case()), "the quarantine is not over");
-    assert!(looked_in_vain(&scene.but(|s| s.now = at(120)).case()));
+    assert_eq!(looked_in_vain(&scene.case()), None, "the quarantine is not over");
+    assert_eq!(looked_in_vain(&scene.but(|s| s.now = at(120)).case()), Some(ATTEMPT));
+}
+
+#[test]
+fn no_time_is_too_far_away() {
+    for time in [Timestamp::MIN, Timestamp::MAX] {
+        let scene = Scene::doubtful(&[RemoteCluster { created_at: time, ..made() }]);
+        let _ = scene.but(|s| s.recorded.intent.as_mut().unwrap().remote_time = Some(Timestamp::MIN)).plan();
+    }
 }
 
 // ---- quarantine ----
@@ -210,12 +237,12 @@ fn nothing_is_sent_within_the_quarantine() {
     for second in [0, 10, 119] {
         let scene = Scene::doubtful(&[]).but(|s| {
             s.now = at(second);
-            s.memory.empty_look = Some(at(-100));
+            s.memory.empty_look = Some((ATTEMPT, at(-100)));
         });
         let plan = scene.rests(Reason::CreateInDoubt, Stance::Progress);
         let Again::After(wait) = plan.again else { panic!("{plan:?}") };
         assert!(!wait.is_zero() && wait <= secs(120), "{wait:?}");
-        assert!(!looked_in_vain(&scene.case()));
+        assert_eq!(looked_in_vain(&scene.case()), None);
     }
 }
 
@@ -244,17 +271,22 @@ fn two_looks_in_vain_two_seconds_apart_end_the_doubt() {
     let first = Scene::doubtful(&[]).but(|s| s.now = at(120));
     let plan = first.rests(Reason::CreateInDoubt, Stance::Progress);
     assert_eq!(plan.again, Again::After(secs(2)));
-    assert!(looked_in_vain(&first.case()));
+    assert_eq!(looked_in_vain(&first.case()), Some(ATTEMPT));
     looked_twice(1).rests(Reason::CreateInDoubt, Stance::Progress);
     looked_twice(2).clears();
+    let told = looked_twice(2).but(|s| s.recorded.intent_told = true);
+    told.steps(&Step::Forget(Stale::Attempt));
+    let another = looked_twice(2).but(|s| s.memory.empty_look = Some((NONCE, at(100))));
+    another.rests(Reason::CreateInDoubt, Stance::Progress);
 }
 
 #[test]
 fn a_look_that_finds_something_is_not_in_vain() {
     let scene = Scene::doubtful(&[made()]).but(|s| s.now = at(130));
-    assert!(!looked_in_vain(&scene.case()));
-    assert!(!looked_in_vain(&scene.but(|s| s.observed.named = snapshot(&[])).case()), "a snapshot is no look");
-    assert!(!looked_in_vain(&Scene::new().but(|s| s.observed.named = fresh(&[])).case()), "nothing was in doubt");
+    assert_eq!(looked_in_vain(&scene.case()), None);
+    assert_eq!(looked_in_vain(&scene.but(|s| s.observed.named = snapshot(&[])).case()), None, "a snapshot is no look");
+    let calm = Scene::new().but(|s| s.observed.named = fresh(&[]));
+    assert_eq!(looked_in_vain(&calm.case()), None, "nothing was in doubt");
 }
 
 #[test]
@@ -331,6 +363,8 @@ fn doubt_at_another_server_or_tenant_is_not_resolved_here() {
                 s.deleting = dying;
             });
             scene.stalls(Reason::OriginChanged, &["east", "restore the connection", "Orphan"]);
+            let unsent = scene.but(|s| s.memory.unsent = Some(ATTEMPT));
+            if dying { unsent.releases(Reason::DeletionRequested) } else { unsent.clears() }
         }
     }
     let unknown = Scene::doubtful(&[made()]).but(|s| s.recorded.intent.as_mut().unwrap().tenant = None);
@@ -392,7 +426,7 @@ fn an_empty_list_is_held_against_a_known_registration_before_it_counts() {
 fn a_look_that_is_not_believed_was_not_in_vain() {
     for (alive, vain) in [(None, false), (Some(true), false), (Some(false), true)] {
         let scene = looked_twice(0).but(empty(alive));
-        assert_eq!(looked_in_vain(&scene.case()), vain, "{alive:?}");
+        assert_eq!(looked_in_vain(&scene.case()).is_some(), vain, "{alive:?}");
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::domain::claims::ObjectKey;
+use crate::domain::claims::{NameClaim, ObjectKey};
 use crate::domain::desired::{AdoptionPolicy, Desired, Management, RecreatePolicy};
 use crate::domain::ids::{ClusterUuid, Provenance};
 use crate::domain::observed::{Absence, RemoteCluster, Sighting, Who};
@@ -13,7 +13,7 @@ use crate::domain::recorded::Identity;
 
 use super::{
     Again, Case, Look, Marks, Plan, Stance, Standing, Step, create, elsewhere, go_on, hold, identity_of, is_marked,
-    is_proof, other_owner, rest, stalled, standing, wait_for_inventory,
+    is_proof, note, other_owner, rest, stalled, standing, uuids, wait_for_inventory,
 };
 
 /// A registration that no list shows (a narrow scope, an old control plane) is read by id at this pace.
@@ -80,8 +80,7 @@ fn present(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity, r
         return lost(case, desired, who, identity.uuid);
     }
     if desired.management == Management::Manage && !is_marked(case.recorded, identity) {
-        let marks = Marks { identity: Some(whole(identity, record, who)), intent: None };
-        return go_on(Step::Mark(marks), Reason::Registered, "noting the identity");
+        return note(identity, record, who, Reason::Registered);
     }
     if record.is_deleting() {
         return rest(
@@ -137,15 +136,6 @@ fn settled(case: &Case<'_>, desired: &Desired, identity: &Identity, record: &Rem
         Provenance::Adopted => Reason::Adopted,
     };
     rest(why, Stance::InSync, pace(case), format!("registration {} matches the spec", record.uuid))
-}
-
-/// The identity with the parts that status does not keep.
-fn whole(identity: &Identity, record: &RemoteCluster, who: &Who) -> Identity {
-    Identity {
-        origin: identity.origin.clone().or_else(|| Some(who.origin.clone())),
-        credential: identity.credential.clone().or_else(|| Some(who.credential.clone())),
-        ..identity_of(record, who, identity.provenance)
-    }
 }
 
 /// Listed records wake their object; others have to be read.
@@ -324,6 +314,15 @@ fn register(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<Clus
     if let Some(trouble) = &case.observed.trouble {
         return hold(case, trouble);
     }
+    // What bears the name may be what the other object is just registering.
+    if desired.management == Management::Manage
+        && let Some(holder) = name_holder(case, who, name)
+    {
+        return stalled(
+            Reason::NameConflict,
+            format!("RunaiCluster {holder} is registering the name {name:?}; choose another spec.name"),
+        );
+    }
     let Some(records) = case.observed.named.of(name) else {
         return wait_for_inventory(case, false);
     };
@@ -337,18 +336,21 @@ fn register(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<Clus
         [] => create::begin(case, desired, who, replaces),
         [record] if record.is_deleting() => held(name, record),
         [record] => taken(case, desired, who, record),
-        several => {
-            let uuids: Vec<_> = several.iter().map(|record| record.uuid.to_string()).collect();
-            stalled(
-                Reason::CreateAmbiguous,
-                format!(
-                    "{} registrations are named {name:?}: {}; choose one with spec.adoption.uuid",
-                    uuids.len(),
-                    uuids.join(", ")
-                ),
-            )
-        }
+        several => stalled(
+            Reason::CreateAmbiguous,
+            format!(
+                "{} registrations are named {name:?}: {}; choose one with spec.adoption.uuid",
+                several.len(),
+                uuids(several)
+            ),
+        ),
     }
+}
+
+/// Another object that is about to register `name`.
+fn name_holder<'a>(case: &Case<'a>, who: &Who, name: &str) -> Option<&'a ObjectKey> {
+    let claim = NameClaim { origin: who.origin.clone(), tenant: who.tenant, name: name.to_owned() };
+    case.claims.name_holder(&claim).filter(|holder| *holder != case.key)
 }
 
 fn taken(case: &Case<'_>, desired: &Desired, who: &Who, record: &RemoteCluster) -> Plan {

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use crate::domain::desired::{AdoptionPolicy, Management, RecreatePolicy, SpecError};
-use crate::domain::ids::{ClusterDomain, ClusterName, CredentialId, IdError, Origin, Provenance, TenantId};
+use crate::domain::ids::{
+    ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin, Provenance, TenantId,
+};
 use crate::domain::observed::{Absence, Access, Named, RemoteCluster, Sighting, Trouble, Who};
 use crate::domain::plan::{Again, Look, Marks, Stance, Step};
 use crate::domain::reason::Reason;
@@ -316,6 +318,14 @@ fn adoption_by_name() {
     for policy in [Never, IfExists, Required] {
         named(policy, &two).stalls(Reason::CreateAmbiguous, &[&OTHER.to_string(), &THIRD.to_string()]);
     }
+}
+
+#[test]
+fn thousands_of_namesakes_fit_into_a_message() {
+    let many: Vec<_> = (0..5000).map(|n| record(ClusterUuid(uuid::Uuid::from_u128(0x1000 + n)), "east")).collect();
+    let scene = Scene::new().but(|s| s.observed.named = snapshot(&many));
+    scene.stalls(Reason::CreateAmbiguous, &["5000 registrations", "and 4990 more"]);
+    assert!(scene.plan().message.len() < 1000);
 }
 
 #[test]

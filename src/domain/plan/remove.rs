@@ -15,8 +15,8 @@ use crate::domain::recorded::Identity;
 use crate::domain::schedule::LONGEST_DELAY;
 
 use super::{
-    Again, Case, Look, Plan, Stance, Standing, Step, create, deletion_policy, elsewhere, go_on, hold, is_proof,
-    other_owner, rest, stalled, standing, wait_for_inventory,
+    Again, Case, Look, Plan, Stance, Standing, Step, create, deletion_policy, elsewhere, go_on, hold, is_marked,
+    is_proof, note, other_owner, rest, stalled, standing, wait_for_inventory,
 };
 
 /// A deletion that no list shows is followed by id at this pace; a forced one is repeated at this pace.
@@ -111,7 +111,9 @@ fn present(case: &Case<'_>, identity: &Identity, record: &RemoteCluster, who: &W
         return gone(uuid);
     }
     let Some(since) = requested_at(case, Some(record)) else {
-        return ask(case, uuid, false);
+        // First the object says which registration goes: a process that dies after the DELETE must leave a trace of it.
+        let is_noted = is_marked(case.recorded, identity);
+        return if is_noted { ask(case, uuid, false) } else { note(identity, record, who, Reason::DeletionRequested) };
     };
     let waited = elapsed(since, case.now);
     let force_due = case.deletion.force_after.is_some_and(|after| waited >= after);

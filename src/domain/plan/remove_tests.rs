@@ -10,7 +10,7 @@ use crate::domain::plan::{Again, Look, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::scene_tests::{
-    Change, OTHER, OURS, Scene, at, deleted, deleting, identity, proven, record, secs, status_of, trouble, who,
+    Change, OTHER, OURS, Scene, at, deleted, deleting, identity, intent, proven, record, secs, status_of, trouble, who,
 };
 
 /// Our DELETE was accepted at 50 s and the record shows it; the clock is at `second`.
@@ -222,12 +222,26 @@ fn nothing_is_deleted_elsewhere() {
 }
 
 #[test]
-fn a_restored_object_with_status_alone_may_delete_what_it_sees() {
+fn what_only_this_process_knows_is_noted_before_its_deletion() {
+    let scene = Scene::dying().but(|s| {
+        s.recorded.annotated = Annotated::Nothing;
+        s.recorded.status = None;
+        s.recorded.intent = Some(intent());
+        s.memory.learned = Some(identity(OURS, Provenance::Created));
+        s.observed.crd_deleting = Some(false);
+    });
+    let noted = scene.marks();
+    assert_eq!((noted.identity.map(|identity| identity.uuid), noted.intent), (Some(OURS), None));
+}
+
+#[test]
+fn a_restored_object_with_status_alone_may_delete_what_it_sees_once_it_says_so() {
     let scene = Scene::dying().but(|s| {
         s.recorded.annotated = Annotated::Nothing;
         s.observed.crd_deleting = Some(false);
     });
-    scene.steps(&delete(false));
+    assert_eq!(scene.marks().identity, Some(identity(OURS, Provenance::Created)));
+    scene.but(|s| s.recorded.annotated = Annotated::Fits(identity(OURS, Provenance::Created))).steps(&delete(false));
     let other_credentials = Scene::dying().but(|s| {
         let own = Identity { credential: Some(CredentialId::new("client:b")), ..identity(OURS, Provenance::Created) };
         s.recorded.annotated = Annotated::Fits(own);

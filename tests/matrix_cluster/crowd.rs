@@ -1,0 +1,87 @@
+//! Row 40: a thousand objects at once, and all of them deleted at once. (The row says ten thousand: that is a matter of
+//! minutes and of `make bench`; what is bounded per object is bounded here.)
+
+use std::time::Duration;
+
+use runai_simulator::{JournalEntry, Operation};
+use serde_json::{Value, json};
+
+use crate::stage::{Plane, Stage, on_stage};
+use crate::world::{TEAM, condition, control_plane};
+
+const OBJECTS: usize = 1000;
+/// For a thousand objects on a busy machine.
+const LIMIT: Duration = Duration::from_secs(400);
+/// The requests under way of a thousand passes included; 25 MiB more than a process without objects takes at most.
+const MOST_MEMORY_KIB: u64 = 150 * 1024;
+
+#[test]
+fn row_40_a_thousand_objects_come_and_go_and_a_newcomer_is_served_in_its_turn() {
+    on_stage(async |stage| {
+        let plane = stage.plane("crowd").await;
+        let spec = json!({ "pollInterval": "5s", "maxDeletionsPerMinute": 100_000 });
+        stage.world.apply(&control_plane("crowd", "crowd", &spec)).await;
+        stage.until_plane_ready("crowd").await;
+        let names: Vec<_> = (0..OBJECTS).map(|number| format!("crowd-{number:04}")).collect();
+        let items: Vec<_> = names.iter().map(|name| plane.object(name, json!({}))).collect();
+        for items in items.chunks(OBJECTS / 4) {
+            stage.world.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await;
+        }
+        let mut memory = stage.world.operator.rss_kib().unwrap();
+        until(stage, "all Ready", &mut memory, async |objects: &[Value]| {
+            objects.iter().filter(|object| condition(object, "Ready").0 != "True").count()
+        })
+        .await;
+        assert_eq!(plane.simulator.live_clusters().len(), OBJECTS);
+        assert!(names.iter().all(|name| plane.creates(name) == (1, 1)), "each posted once");
+
+        // All go at once, and one comes in the middle of that.
+        let seq = plane.simulator.last_seq();
+        stage.world.kubectl(&["delete", "rcl", "-n", TEAM, "--all", "--wait=false"]).await;
+        let begun = |_: &_| deletes(&plane, seq).len() >= OBJECTS / 10;
+        assert!(plane.simulator.until(LIMIT, begun).await);
+        plane.apply(stage, "newcomer").await;
+        until(stage, "all gone", &mut memory, async |objects: &[Value]| objects.len().saturating_sub(1)).await;
+        stage.until_ready("newcomer").await;
+        assert_eq!(deletes(&plane, seq).len(), OBJECTS, "each deleted once");
+        let entries = plane.simulator.journal_since(seq);
+        let position = |wanted: &dyn Fn(&JournalEntry) -> bool| entries.iter().position(wanted).unwrap();
+        let newcomer = position(&|entry| entry.operation == Some(Operation::Create));
+        let last =
+            entries.len() - 1 - entries.iter().rev().position(|e| e.operation == Some(Operation::Delete)).unwrap();
+        assert!(newcomer < last, "the newcomer waited for all others: {newcomer} of {last}");
+        assert!(memory < MOST_MEMORY_KIB, "{memory} KiB");
+        rate(&plane);
+        println!("row 40: {OBJECTS} objects, {memory} KiB at most, newcomer at request {newcomer} of {last}");
+    });
+}
+
+fn deletes(plane: &Plane, seq: u64) -> Vec<JournalEntry> {
+    let mut entries = plane.simulator.journal_since(seq);
+    entries.retain(|entry| entry.operation == Some(Operation::Delete));
+    entries
+}
+
+/// Waits until `left` says 0, and keeps the most memory seen meanwhile.
+async fn until(stage: &Stage, what: &str, memory: &mut u64, left: impl AsyncFn(&[Value]) -> usize) {
+    let end = std::time::Instant::now() + LIMIT;
+    loop {
+        *memory = (*memory).max(stage.world.operator.rss_kib().unwrap());
+        let count = left(&stage.world.all().await).await;
+        if count == 0 {
+            return;
+        }
+        assert!(std::time::Instant::now() < end, "{what}: {count} left\n{}", stage.world.tail());
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// The limiter's promise: 50 a second at most, once it has grown, and a burst of 10.
+fn rate(plane: &Plane) {
+    let arrivals: Vec<_> = plane.simulator.journal().iter().map(|entry| entry.arrival_ms).collect();
+    for (index, start) in arrivals.iter().enumerate() {
+        let within = arrivals[index..].iter().take_while(|at| **at < start + 1000).count();
+        // Requests that were let go one after the other may arrive together on a busy machine.
+        assert!(within <= 100, "{within} requests in one second");
+    }
+}
