@@ -62,6 +62,9 @@ model: ## every history of bounded worlds, and every planted mistake (some minut
 	cargo run --package runai-model -- deep
 	cargo run --package runai-model -- mutants
 
+chaos: build kube ## rounds of random users and random faults; CHAOS_SEED and CHAOS_ROUNDS
+	CHAOS_ROUNDS=$(CHAOS_ROUNDS) cargo test --package $(OPERATOR) --test chaos campaign -- --nocapture
+
 conformance: kube ## the simulator against the vendor's client and the published schemas; the operator on every profile
 	tests/conformance/run
 	cargo test --package $(OPERATOR) --test profiles
@@ -70,6 +73,12 @@ fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly too
 	@set -e; for target in $$($(FUZZ) list); do mkdir -p target/fuzz/corpus/$$target; \
 	  $(FUZZ) run --sanitizer none --target-dir target/fuzz $$target target/fuzz/corpus/$$target fuzz/corpus/$$target \
 	    -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; done
+
+mutants: $(TOOLS)/cargo-mutants ## mutation testing of what decides (an hour)
+	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo mutants --package runai-mutants --output target
+
+$(TOOLS)/cargo-mutants:
+	cargo install cargo-mutants --locked --root target/tools
 
 $(TOOLS)/cargo-fuzz:
 	cargo install cargo-fuzz --locked --root target/tools

@@ -4,6 +4,7 @@
 //! the lease, and every write to the object's metadata is a compare-and-swap.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::api::{Patch, PatchParams};
@@ -20,7 +21,7 @@ use crate::domain::{
     ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting,
     Trouble, report, schedule,
 };
-use crate::runai::{self, ApiError, Class, DeleteReply, Operation};
+use crate::runai::{self, ApiError, Class, DeleteReply, ErrorKind, Operation};
 
 use super::calls::{CallError, call};
 use super::clock::Boottime;
@@ -271,6 +272,7 @@ impl Pass<'_> {
             Ok(permit) => connection.client.rename(uuid, name, permit).await,
             Err(error) => Err(error),
         };
+        heard(&connection, &outcome);
         match outcome {
             Ok(()) => {
                 info!(object = %self.key, %uuid, %name, "registration renamed");
@@ -308,6 +310,7 @@ impl Pass<'_> {
             Ok(permit) => connection.client.delete(uuid, force, permit).await,
             Err(error) => Err(error),
         };
+        heard(&connection, &outcome);
         match outcome {
             Ok(reply) => self.deleted(&connection, uuid, reply),
             Err(error) => self.observed.trouble = Some(trouble(&error)),
@@ -378,10 +381,19 @@ impl Pass<'_> {
     }
 }
 
-/// Why nothing is changed while the control plane is away: the poller's list is the one probe for all that wait, and
-/// wakes them when it is back.
+/// Why nothing is changed while the control plane is away: neither the last change nor the last list was answered. The
+/// poller's list is the one probe for all that wait, and wakes them when it is back.
 fn away(connection: &Connection) -> Option<Trouble> {
     let health = connection.inventory.health();
     let told = health.last_error.filter(|_| health.consecutive_failures > 0).map(|error| trouble(&error))?;
-    (told.reason == Reason::ConnectionFailed).then_some(told)
+    (told.reason == Reason::ConnectionFailed && connection.silent.load(Ordering::Relaxed)).then_some(told)
+}
+
+/// Notes whether a change was answered at all.
+fn heard<T>(connection: &Connection, outcome: &Result<T, ApiError>) {
+    let silent = outcome.as_ref().is_err_and(|error| match &error.kind {
+        ErrorKind::Transport(_) => true,
+        _ => error.status().is_some_and(|code| code >= 500),
+    });
+    connection.silent.store(silent, Ordering::Relaxed);
 }

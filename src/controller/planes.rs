@@ -3,6 +3,7 @@
 //! Owns the answer to "what may this object use?". Must not know how a connection comes about (`control_plane`).
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(crate) struct Connection {
     pub(crate) inventory: Inventory,
     pub(crate) slots: Arc<Semaphore>,
     pub(crate) throttle: Mutex<Throttle>,
+    /// The last rename or deletion, of whatever object, met a control plane that did not answer.
+    pub(crate) silent: AtomicBool,
 }
 
 impl Connection {
@@ -37,6 +40,7 @@ impl Connection {
             inventory,
             slots: Arc::new(Semaphore::new(CREATES_AT_ONCE)),
             throttle: Mutex::new(Throttle::new(deletions_per_minute)),
+            silent: AtomicBool::new(false),
         }
     }
 

@@ -99,8 +99,8 @@ fn garbage(status: u16, variant: Garbage) -> FaultAction {
 const DOUBT: Extra = Extra { statuses: 2, events: 1, ..Extra::NONE };
 /// A doubt that only the quarantine ends: the intent is taken back, and there is a second attempt.
 const AGAIN: Extra = Extra { posts: 1, marks: 2, ..DOUBT };
-/// Nothing remote, but the reason may be told, and taken back.
-const TOLD: Extra = Extra { statuses: 2, events: 2, ..Extra::NONE };
+/// Nothing remote, but in each of the three phases the reason may be told, and taken back.
+const TOLD: Extra = Extra { statuses: 6, events: 6, ..Extra::NONE };
 
 pub fn rows(elsewhere: &str) -> Vec<Row> {
     let calm = [
@@ -244,10 +244,9 @@ fn rights() -> Vec<Row> {
     let tried = Extra { posts: 3, puts: 3, deletes: 3, marks: 6, statuses: 6, events: 6, ..Extra::NONE };
     let verb = |operation| vec![on(operation, status(403, Phase::Pre))];
     let read = vec![FaultRule { matches: method("GET"), ..FaultRule::new(status(403, Phase::Pre)) }];
-    let all = vec![
-        FaultRule { matches: method("GET"), ..FaultRule::new(status(403, Phase::Pre)) },
-        FaultRule { matches: method("PUT"), ..FaultRule::new(status(403, Phase::Pre)) },
-    ];
+    let refused = |matches| FaultRule { matches, ..FaultRule::new(status(403, Phase::Pre)) };
+    // Not the login, which is a POST, too.
+    let all = [["GET", "PUT", "DELETE"].map(|verb| refused(method(verb))).to_vec(), verb(Operation::Create)].concat();
     vec![
         changes(
             Row {

@@ -12,8 +12,8 @@ use crate::world::{TEAM, condition, control_plane};
 const OBJECTS: usize = 1000;
 /// For a thousand objects on a busy machine.
 const LIMIT: Duration = Duration::from_secs(400);
-/// The requests under way of a thousand passes included; 25 MiB more than a process without objects takes at most.
-const MOST_MEMORY_KIB: u64 = 150 * 1024;
+/// A debug build needs some 35 MiB; what grew with every request would not stay below twice that.
+const MOST_MEMORY_KIB: u64 = 80 * 1024;
 
 #[test]
 fn row_40_a_thousand_objects_come_and_go_and_a_newcomer_is_served_in_its_turn() {
