@@ -99,8 +99,9 @@ fn row_38_a_terminating_namespace_gets_nothing_new_and_loses_everything() {
         for name in ["ending-a", "ending-b"] {
             registered(stage, &plane, "team-ending", name).await;
         }
-        let since = Timestamp::now();
         stage.world.kubectl(&["delete", "namespace", "team-ending", "--wait=false"]).await;
+        // An Event about the registration may have been under way until here.
+        let since = Timestamp::now();
         until_no_namespace(stage, "team-ending").await;
         let requests = stage.requests(since);
         let mine: Vec<_> = requests.iter().filter(|event| event.namespace == "team-ending").collect();
