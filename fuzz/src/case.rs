@@ -8,10 +8,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use runai_cluster_operator::domain::claims::NameClaim;
 use runai_cluster_operator::domain::{
-    Absence, Access, Adoption, AdoptionPolicy, AgentVersion, Annotated, Before, Case, Claim, Claims, ClusterDomain,
-    ClusterName, ClusterState, ClusterUuid, CredentialId, Deletion, DeletionPolicy, Desired, Identity, Intent,
-    Management, Memory, Named, ObjectKey, Observed, Origin, Policy, Provenance, ReadyWhen, Reason, Recorded,
-    RecreatePolicy, RemoteCluster, Sighting, SpecError, StatusFacts, TenantId, Trouble, Who, Witness,
+    Absence, Accepted, Access, Adoption, AdoptionPolicy, AgentVersion, Annotated, Before, Case, Claim, Claims,
+    ClusterDomain, ClusterName, ClusterState, ClusterUuid, CredentialId, Deletion, DeletionPolicy, Desired, Holding,
+    Identity, Intent, Management, Memory, Named, ObjectKey, Observed, Origin, Policy, Provenance, ReadyWhen, Reason,
+    Recorded, RecreatePolicy, RemoteCluster, Sighting, SpecError, StatusFacts, TenantId, Trouble, Who,
 };
 
 use super::draw::Draw;
@@ -152,6 +152,7 @@ fn identity(d: &mut Draw<'_>) -> Identity {
         tenant: d.maybe(tenant),
         origin: d.maybe(origin),
         credential: d.maybe(credential),
+        created: d.maybe(time),
     }
 }
 
@@ -243,7 +244,7 @@ fn memory(d: &mut Draw<'_>) -> Memory {
         intent: d.maybe(intent),
         unsent: d.maybe(attempt),
         empty_look: d.maybe(|d| (attempt(d), time(d))),
-        delete_accepted: d.maybe(|d| (origin(d), credential(d))),
+        delete_accepted: d.maybe(|d| Accepted { origin: origin(d), credential: credential(d), done: d.flag() }),
         seen_by: d.maybe(who),
         renames: d.some(4, time),
         renames_for: d.one(&[1, 2]),
@@ -270,7 +271,8 @@ fn observed(d: &mut Draw<'_>) -> Observed {
             (1, name) => Named::Snapshot(name.clone(), twins(d, &name)),
             (_, name) => Named::Fresh(name.clone(), twins(d, &name)),
         },
-        witness: d.maybe(|d| Witness { uuid: uuid(d), alive: d.maybe(Draw::flag) }),
+        witness: d.maybe(uuid),
+        reads: d.some(3, |d| (uuid(d), d.maybe(record))),
         trouble: (d.byte() % 4 == 3).then(|| trouble(d)),
         inventory: d.maybe(trouble),
         stale: d.flag(),
@@ -290,7 +292,7 @@ fn claims(d: &mut Draw<'_>) -> Claims {
         let claim = d.maybe(|d| Claim {
             created: d.maybe(time),
             uid: object.to_owned(),
-            uuid: d.maybe(uuid),
+            holds: d.maybe(|d| Holding { uuid: uuid(d), origin: d.maybe(origin) }),
             name: d.maybe(|d| NameClaim {
                 origin: origin(d),
                 tenant: d.maybe(tenant),

@@ -94,19 +94,19 @@ fn owns(case: &Case<'_>, uuid: ClusterUuid) -> Result<(), &'static str> {
     let named: Vec<_> = notes.into_iter().flatten().map(|note| note.uuid).filter(|u| Some(*u) != replaced).collect();
     need(named.contains(&uuid), "the object does not own it")?;
     need(named.iter().all(|other| *other == uuid), "its notes name two")?;
-    need(case.claims.owner(uuid).is_none_or(|owner| owner == case.key), "another object owns it")
+    let here = case.observed.access.who.as_ref().ok().map(|who| &who.origin);
+    need(case.claims.owner(here, uuid).is_none_or(|owner| owner == case.key), "another object owns it")
 }
 
 fn mark(case: &Case<'_>, marks: &Marks) -> Result<(), &'static str> {
     need(marks.identity.is_none() || marks.intent.is_none(), "an identity ends the intent")?;
     if let Some(identity) = &marks.identity {
         let record = |record: &&runai_cluster_operator::domain::RemoteCluster| record.uuid == identity.uuid;
-        let named = case.recorded.intent.iter().map(|intent| intent.name.as_str());
-        let named = named.chain(case.desired.as_ref().ok().map(|desired| desired.name.as_str()));
-        let mut listed = named.filter_map(|name| case.observed.named.of(name)).flatten();
-        let seen = matches!(&case.observed.uuid, Sighting::Present(seen) if record(&seen));
-        need(seen || listed.any(|seen| record(&seen)), "only what was seen is noted")?;
-        let owner = case.claims.owner(identity.uuid);
+        let known = matches!(&case.observed.uuid, Sighting::Present(seen) if record(&seen))
+            && owns(case, identity.uuid).is_ok();
+        let read = case.observed.read(identity.uuid).flatten();
+        need(known || read.is_some(), "only what a read by id or an answer showed is noted")?;
+        let owner = case.claims.owner(identity.origin.as_ref(), identity.uuid);
         need(owner.is_none_or(|owner| owner == case.key), "another object owns it")?;
         need(identity.origin.is_some() && identity.credential.is_some() && identity.tenant.is_some(), "a whole note")?;
     }

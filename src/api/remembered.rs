@@ -30,14 +30,16 @@ pub fn remembered(status: &Lenient<Option<RunaiClusterStatus>>) -> Remembered {
     match status {
         Lenient::Ok(None) => Remembered::default(),
         Lenient::Ok(Some(status)) => Remembered {
-            identity: status.uuid.map(|uuid| identity(uuid, status.origin, status.tenant_id)),
+            identity: status.uuid.map(|uuid| identity(uuid, status.origin, status.tenant_id, status.created_at)),
             intent: status.create_pending.as_deref().cloned(),
             delete_requested_at: status.delete_requested_at,
             last_handled_reconcile_at: status.last_handled_reconcile_at.clone(),
         },
         Lenient::Err(bad) => Remembered {
-            identity: field::<ClusterUuid>(&bad.raw, "uuid")
-                .map(|uuid| identity(uuid, field(&bad.raw, "origin"), field(&bad.raw, "tenantId"))),
+            identity: field::<ClusterUuid>(&bad.raw, "uuid").map(|uuid| {
+                let raw = &bad.raw;
+                identity(uuid, field(raw, "origin"), field(raw, "tenantId"), field(raw, "createdAt"))
+            }),
             intent: field(&bad.raw, "createPending"),
             delete_requested_at: field(&bad.raw, "deleteRequestedAt"),
             last_handled_reconcile_at: field(&bad.raw, "lastHandledReconcileAt"),
@@ -46,13 +48,19 @@ pub fn remembered(status: &Lenient<Option<RunaiClusterStatus>>) -> Remembered {
 }
 
 /// An unknown provenance counts as adopted: an adopted registration is not deleted by default.
-fn identity(uuid: ClusterUuid, origin: Option<Provenance>, tenant: Option<i64>) -> Identity {
+fn identity(
+    uuid: ClusterUuid,
+    origin: Option<Provenance>,
+    tenant: Option<i64>,
+    created: Option<Timestamp>,
+) -> Identity {
     Identity {
         uuid,
         provenance: origin.unwrap_or(Provenance::Adopted),
         tenant: tenant.map(TenantId),
         origin: None,
         credential: None,
+        created,
     }
 }
 
@@ -72,7 +80,7 @@ mod tests {
     fn status() -> Value {
         json!({
             "uuid": UUID, "origin": "Created", "tenantId": 7,
-            "deleteRequestedAt": "2026-01-01T00:00:00Z", "lastHandledReconcileAt": "now",
+            "createdAt": "2025-12-01T00:00:00Z", "deleteRequestedAt": "2026-01-01T00:00:00Z", "lastHandledReconcileAt": "now",
             "createPending": {
                 "attempt": UUID, "name": "east", "localTime": "2026-01-01T00:00:00Z", "origin": "https://runai.example.com",
             },
@@ -100,6 +108,7 @@ mod tests {
         assert_eq!(identity.uuid.to_string(), UUID);
         assert_eq!(identity.provenance, Provenance::Created);
         assert_eq!(identity.tenant, Some(TenantId(7)));
+        assert_eq!(identity.created, Some("2025-12-01T00:00:00Z".parse().unwrap()));
         assert_eq!(facts.intent.unwrap().name, "east");
         assert!(facts.delete_requested_at.is_some());
         assert_eq!(facts.last_handled_reconcile_at.as_deref(), Some("now"));

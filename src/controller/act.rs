@@ -15,11 +15,11 @@ use tracing::{debug, info, warn};
 
 use crate::api::conditions::status_patch_over;
 use crate::api::{FIELD_MANAGER, RunaiClusterStatus, Watched};
-use crate::domain::claims::NameClaim;
+use crate::domain::claims::{Holding, NameClaim};
 use crate::domain::plan::{Fate, NewCluster, Stale, fate};
 use crate::domain::{
-    ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster, Sighting,
-    Trouble, report, schedule,
+    Accepted, ClusterName, ClusterUuid, EventNote, Identity, Marks, Named, Plan, Provenance, Reason, RemoteCluster,
+    Sighting, Trouble, report, schedule,
 };
 use crate::runai::{self, ApiError, Class, DeleteReply, ErrorKind, Operation};
 
@@ -75,14 +75,16 @@ impl Pass<'_> {
             tenant: intent.tenant,
             name: intent.name.clone(),
         });
-        let uuid = marks.identity.as_ref().map(|identity| identity.uuid);
+        let holds = marks.identity.as_ref().map(|of| Holding { uuid: of.uuid, origin: of.origin.clone() });
         let mut claims = lock(&self.ctx.claims);
-        let others =
-            [uuid.and_then(|uuid| claims.owner(uuid)), name.as_ref().and_then(|name| claims.name_holder(name))];
+        let others = [
+            holds.as_ref().and_then(|held| claims.owner(held.origin.as_ref(), held.uuid)),
+            name.as_ref().and_then(|name| claims.name_holder(name)),
+        ];
         if others.into_iter().flatten().any(|other| *other != self.key) {
             return false;
         }
-        claims.set(&self.key, Some(super::context::claim(&self.object, uuid, name)));
+        claims.set(&self.key, Some(super::context::claim(&self.object, holds, name)));
         true
     }
 
@@ -242,6 +244,7 @@ impl Pass<'_> {
             tenant: Some(record.tenant),
             origin: Some(who.origin),
             credential: Some(who.credential),
+            created: Some(record.created_at),
         });
         self.reread();
         self.observed.uuid = Sighting::Present(record);
@@ -324,8 +327,10 @@ impl Pass<'_> {
         match reply {
             DeleteReply::Accepted | DeleteReply::Done => {
                 let at = *self.recorded.delete_requested_at.get_or_insert_with(now);
-                self.memory.delete_accepted = Some((connection.client.origin(), connection.client.credential()));
-                if reply == DeleteReply::Done {
+                let done = reply == DeleteReply::Done;
+                let (origin, credential) = (connection.client.origin(), connection.client.credential());
+                self.memory.delete_accepted = Some(Accepted { origin, credential, done });
+                if done {
                     connection.inventory.gone(uuid);
                     self.observed.uuid = Sighting::NotListed;
                 } else {

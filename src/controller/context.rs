@@ -15,8 +15,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::api::{
     CLUSTER_UUID, CREATE_PENDING, DEFAULT_CONTROL_PLANE, Lenient, RECONCILE_REQUESTED_AT, REGISTERED_WITH, Watched,
 };
-use crate::domain::claims::NameClaim;
-use crate::domain::plan::claimed_uuid;
+use crate::domain::claims::{Holding, NameClaim};
+use crate::domain::plan::claimed;
 use crate::domain::{Claim, Claims, ClusterUuid, Memory, ObjectKey, Recorded};
 use crate::inventory::Changed;
 use crate::telemetry::metrics::Metrics;
@@ -177,7 +177,7 @@ impl Context {
         let registered = object.status().and_then(|status| status.name.as_deref());
         let intended = claim.name.as_ref().map(|claim| claim.name.as_str());
         let names = registered.into_iter().chain(intended).collect();
-        for key in self.waiting_for(&claim.uuid.into_iter().collect(), &names) {
+        for key in self.waiting_for(&claim.holds.iter().map(|held| held.uuid).collect(), &names) {
             self.wake(&key);
         }
     }
@@ -189,7 +189,7 @@ impl Context {
             tenant: intent.tenant,
             name: intent.name.clone(),
         });
-        let claim = claim(object, claimed_uuid(recorded, memory), name);
+        let claim = claim(object, claimed(recorded, memory), name);
         lock(&self.claims).set(&notes::key_of(object), Some(claim));
     }
 
@@ -352,11 +352,11 @@ fn reference(key: &ObjectKey) -> ObjectRef<Watched> {
 }
 
 /// A claim of `object`.
-pub(crate) fn claim(object: &Watched, uuid: Option<ClusterUuid>, name: Option<NameClaim>) -> Claim {
+pub(crate) fn claim(object: &Watched, holds: Option<Holding>, name: Option<NameClaim>) -> Claim {
     Claim {
         created: object.metadata.creation_timestamp.as_ref().map(|time| time.0),
         uid: object.uid().unwrap_or_default(),
-        uuid,
+        holds,
         name,
     }
 }

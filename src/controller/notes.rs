@@ -2,7 +2,9 @@
 //!
 //! Owns their format and the check of their signatures. Must not know what is decided from them.
 
+use jiff::Timestamp;
 use kube::ResourceExt;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -15,7 +17,7 @@ use crate::domain::{
 
 use super::signer::Signer;
 
-/// The signature among the fields of an intent.
+/// The signature among the fields of a note.
 const HMAC: &str = "hmac";
 
 /// Value of the annotation `registered-with`.
@@ -26,7 +28,8 @@ struct RegisteredWith {
     tenant: TenantId,
     credential: CredentialId,
     provenance: Provenance,
-    hmac: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<Timestamp>,
 }
 
 /// Namespace and name.
@@ -99,79 +102,88 @@ fn read_identity(object: &Watched, key: &ObjectKey, signer: &Signer) -> (Annotat
         return (Annotated::Nothing, false);
     }
     let wish = plain.and_then(|text| text.parse::<ClusterUuid>().ok());
-    let noted = with.and_then(|text| serde_json::from_str::<RegisteredWith>(text).ok());
-    let Some(noted) = noted else {
+    let Some((noted, signed)) = with.and_then(|text| open(text, signer, |fields| identity_parts(fields, key))) else {
         return (Annotated::Misfit(wish), false);
     };
-    let named_same = plain.is_none() || wish == Some(noted.uuid);
-    if !named_same || !signer.fits(&identity_parts(&noted, key).each_ref().map(String::as_str), &noted.hmac) {
-        return (Annotated::Misfit(wish.or(Some(noted.uuid))), false);
+    let RegisteredWith { uuid, origin, tenant, credential, provenance, created } = noted;
+    let named_same = plain.is_none() || wish == Some(uuid);
+    if !named_same || !signed {
+        return (Annotated::Misfit(wish.or(Some(uuid))), false);
     }
     let identity = Identity {
-        uuid: noted.uuid,
-        provenance: noted.provenance,
-        tenant: Some(noted.tenant),
-        origin: Some(noted.origin),
-        credential: Some(noted.credential),
+        uuid,
+        provenance,
+        tenant: Some(tenant),
+        origin: Some(origin),
+        credential: Some(credential),
+        created,
     };
     (Annotated::Fits(identity), plain.is_none())
 }
 
 /// `None` for an identity that lacks a part: a note that does not say all is not written.
 fn write_identity(identity: &Identity, key: &ObjectKey, signer: &Signer) -> Option<String> {
-    let mut with = RegisteredWith {
+    let with = RegisteredWith {
         uuid: identity.uuid,
         origin: identity.origin.clone()?,
         tenant: identity.tenant?,
         credential: identity.credential.clone()?,
         provenance: identity.provenance,
-        hmac: String::new(),
+        created: identity.created,
     };
-    with.hmac = signer.sign(&identity_parts(&with, key).each_ref().map(String::as_str));
-    serde_json::to_string(&with).ok()
+    seal(&with, signer, |fields| identity_parts(fields, key))
 }
 
-fn identity_parts(with: &RegisteredWith, key: &ObjectKey) -> [String; 8] {
-    let RegisteredWith { uuid, origin, tenant, credential, provenance, hmac: _ } = with;
-    [
-        "identity".to_owned(),
-        key.namespace.clone(),
-        key.name.clone(),
-        uuid.to_string(),
-        origin.to_string(),
-        tenant.to_string(),
-        credential.to_string(),
-        provenance.as_str().to_owned(),
-    ]
+fn identity_parts(fields: &Map<String, Value>, key: &ObjectKey) -> Vec<String> {
+    vec!["identity".to_owned(), key.namespace.clone(), key.name.clone(), Value::Object(fields.clone()).to_string()]
 }
 
 // ---- intent ----
 
-/// The signature covers every field that is written, also those that only a newer version knows: an open attempt is
-/// believed across an upgrade and its way back, or a second request could follow the first.
 fn read_intent(text: &str, object: &Watched, key: &ObjectKey, signer: &Signer) -> Option<Intent> {
-    let mut fields: Map<String, Value> = serde_json::from_str(text).ok()?;
-    let hmac = fields.remove(HMAC)?;
-    let fits = signer.fits(&intent_parts(&fields, object, key).each_ref().map(String::as_str), hmac.as_str()?);
-    fits.then(|| serde_json::from_value(Value::Object(fields)).ok())?
+    let (intent, signed) = open(text, signer, |fields| intent_parts(fields, object, key))?;
+    signed.then_some(intent)
 }
 
 fn write_intent(intent: &Intent, object: &Watched, key: &ObjectKey, signer: &Signer) -> Option<String> {
-    let Ok(Value::Object(mut fields)) = serde_json::to_value(intent) else { return None };
-    let hmac = signer.sign(&intent_parts(&fields, object, key).each_ref().map(String::as_str));
-    fields.insert(HMAC.to_owned(), json!(hmac));
-    serde_json::to_string(&fields).ok()
+    seal(intent, signer, |fields| intent_parts(fields, object, key))
 }
 
 /// The object's UID has a part in it: an intent does not live on in an object that was made anew.
-fn intent_parts(fields: &Map<String, Value>, object: &Watched, key: &ObjectKey) -> [String; 5] {
-    [
+fn intent_parts(fields: &Map<String, Value>, object: &Watched, key: &ObjectKey) -> Vec<String> {
+    vec![
         "intent".to_owned(),
         key.namespace.clone(),
         key.name.clone(),
         object.uid().unwrap_or_default(),
         Value::Object(fields.clone()).to_string(),
     ]
+}
+
+// ---- signatures ----
+
+/// A note and whether its signature fits. The signature covers every field that is written, also those that only a newer
+/// version knows: a note is believed across an upgrade and its way back, or a second request could follow the first.
+fn open<T: DeserializeOwned>(
+    text: &str,
+    signer: &Signer,
+    parts: impl Fn(&Map<String, Value>) -> Vec<String>,
+) -> Option<(T, bool)> {
+    let mut fields: Map<String, Value> = serde_json::from_str(text).ok()?;
+    let hmac = fields.remove(HMAC)?;
+    let signed = signer.fits(&strs(&parts(&fields)), hmac.as_str()?);
+    Some((serde_json::from_value(Value::Object(fields)).ok()?, signed))
+}
+
+fn seal(note: &impl Serialize, signer: &Signer, parts: impl Fn(&Map<String, Value>) -> Vec<String>) -> Option<String> {
+    let Ok(Value::Object(mut fields)) = serde_json::to_value(note) else { return None };
+    let hmac = signer.sign(&strs(&parts(&fields)));
+    fields.insert(HMAC.to_owned(), json!(hmac));
+    serde_json::to_string(&fields).ok()
+}
+
+fn strs(parts: &[String]) -> Vec<&str> {
+    parts.iter().map(String::as_str).collect()
 }
 
 #[cfg(test)]

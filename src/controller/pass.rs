@@ -14,9 +14,9 @@ use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
 use crate::domain::plan::{self, name_in_question, uuid_in_question};
 use crate::domain::{
     Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason,
-    Recorded, RemoteCluster, Sighting, SpecError, Stance, Step, Trouble, Witness, report, schedule,
+    Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
 };
-use crate::runai::{Operation, Permit};
+use crate::runai::{ApiError, Operation, Permit};
 use crate::telemetry::metrics::ReconcileResult;
 
 use super::clock::Boottime;
@@ -242,7 +242,7 @@ impl<'c> Pass<'c> {
         let Some(connection) = self.connection.clone() else { return };
         match look {
             Look::Names(name) => self.look_for_name(&connection, name).await,
-            Look::ById(uuid) => match connection.inventory.confirm_absent(*uuid).await {
+            Look::ById(uuid) => match self.look_for_uuid(&connection, *uuid).await {
                 Ok(sighting) => {
                     self.observed.unlisted = matches!(sighting, Sighting::Present(_));
                     self.observed.uuid = sighting;
@@ -250,11 +250,8 @@ impl<'c> Pass<'c> {
                 }
                 Err(error) => self.observed.trouble = Some(trouble(&error)),
             },
-            Look::Witness(uuid) => match connection.client.get(*uuid).await {
-                Ok(record) => {
-                    let lives = |record: RemoteCluster| !record.is_deleting() && record.deleted_at.is_none();
-                    self.observed.witness = Some(Witness { uuid: *uuid, alive: Some(record.is_some_and(lives)) });
-                }
+            Look::Read(uuid) => match connection.client.get(*uuid).await {
+                Ok(found) => self.observed.reads.push((*uuid, found)),
                 Err(error) => self.observed.trouble = Some(trouble(&error)),
             },
             Look::Crd => match self.ctx.crd.is_deleting().await {
@@ -274,6 +271,12 @@ impl<'c> Pass<'c> {
         }
     }
 
+    /// How long ago the registration was made is told by the clock as it was before the look.
+    async fn look_for_uuid(&mut self, connection: &Connection, uuid: ClusterUuid) -> Result<Sighting, ApiError> {
+        self.observed.remote_now = connection.client.control_plane_now();
+        connection.inventory.confirm_absent(uuid).await
+    }
+
     /// A create takes its turn first and looks then, so that nothing but the intent lies between look and POST.
     async fn look_for_name(&mut self, connection: &Arc<Connection>, name: &str) {
         if self.may_create() && self.turn.is_none() {
@@ -291,17 +294,17 @@ impl<'c> Pass<'c> {
                 self.observed.access.who = Ok(connection.who());
                 self.observed.remote_now = connection.client.control_plane_now();
                 self.observed.witness = snapshot.listed_nothing().then(|| self.witness()).flatten();
+                self.observed.reads.clear();
             }
             Err(error) => self.observed.trouble = Some(trouble(&error)),
         }
     }
 
     /// Another live object of this control plane that owns a registration: an empty list should have held it.
-    fn witness(&self) -> Option<Witness> {
+    fn witness(&self) -> Option<ClusterUuid> {
         let objects = self.ctx.objects(Some(control_plane_of(&self.object)));
         let mut live = objects.iter().filter(|object| !object.is_deleted());
-        let uuid = live.find_map(|object| object.status().and_then(|status| status.uuid))?;
-        Some(Witness { uuid, alive: None })
+        live.find_map(|object| object.status().and_then(|status| status.uuid))
     }
 
     /// Whether the look may lead to a POST: not for dying objects, and not while an attempt is still in quarantine.

@@ -169,7 +169,7 @@ fn capabilities(connection: &Connection) -> Capabilities {
 fn count(ctx: &Context, connection: &Connection) -> Option<Registrations> {
     let snapshot = connection.inventory.snapshot()?;
     let counts = snapshot.counts();
-    let owned: HashSet<_> = lock(&ctx.claims).owned().collect();
+    let owned: HashSet<_> = lock(&ctx.claims).owned(&connection.client.origin()).collect();
     let managed = snapshot.iter().filter(|record| record.deleted_at.is_none() && owned.contains(&record.uuid)).count();
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     Some(Registrations {

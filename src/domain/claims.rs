@@ -1,6 +1,6 @@
 //! Who owns which registration, and who is about to make which name, among all objects.
 //!
-//! Owns the rule "one uuid belongs to one object, the older claimant wins". Must not know where objects are stored.
+//! Owns the rule "one registration belongs to one object, the older claimant wins". Must not know where objects are stored.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -32,9 +32,24 @@ pub struct Claim {
     /// The object's UID: breaks ties.
     pub uid: String,
     /// The registration it owns, from its records or from an adoption under way.
-    pub uuid: Option<ClusterUuid>,
+    pub holds: Option<Holding>,
     /// The name it is about to register, with the place it registers it at.
     pub name: Option<NameClaim>,
+}
+
+/// A registration of one server: a server that was restored from another's backup has the same uuids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Holding {
+    /// Its uuid.
+    pub uuid: ClusterUuid,
+    /// The server. `None` where no note says: then it may be any.
+    pub origin: Option<Origin>,
+}
+
+impl Holding {
+    fn is_at(&self, origin: Option<&Origin>) -> bool {
+        self.origin.as_ref().zip(origin).is_none_or(|(own, other)| own == other)
+    }
 }
 
 /// A name in one tenant of one server.
@@ -69,16 +84,16 @@ impl Claims {
             return;
         }
         if let Some(old) = self.by_object.remove(object) {
-            if let Some(uuid) = old.uuid {
-                forget(&mut self.by_uuid, &uuid, object);
+            if let Some(held) = old.holds {
+                forget(&mut self.by_uuid, &held.uuid, object);
             }
             if let Some(name) = old.name {
                 forget(&mut self.by_name, &name, object);
             }
         }
         let Some(claim) = claim else { return };
-        if let Some(uuid) = claim.uuid {
-            self.by_uuid.entry(uuid).or_default().push(object.clone());
+        if let Some(held) = &claim.holds {
+            self.by_uuid.entry(held.uuid).or_default().push(object.clone());
         }
         if let Some(name) = &claim.name {
             self.by_name.entry(name.clone()).or_default().push(object.clone());
@@ -92,13 +107,19 @@ impl Claims {
         self.by_object.get(object)
     }
 
-    /// The object that owns `uuid`: the oldest claimant.
+    /// The object that owns `uuid` of that server: the oldest claimant. Where it is not known which server a claim or
+    /// the question means, it may be the same.
     #[must_use]
-    pub fn owner(&self, uuid: ClusterUuid) -> Option<&ObjectKey> {
-        self.eldest(self.by_uuid.get(&uuid)?)
+    pub fn owner(&self, origin: Option<&Origin>, uuid: ClusterUuid) -> Option<&ObjectKey> {
+        let claimants = self.by_uuid.get(&uuid)?.iter();
+        self.eldest(claimants.filter(|key| self.held(key).is_some_and(|held| held.is_at(origin))))
     }
 
-    /// Every object that claims `uuid`.
+    fn held(&self, object: &ObjectKey) -> Option<&Holding> {
+        self.by_object.get(object)?.holds.as_ref()
+    }
+
+    /// Every object that claims `uuid`, of whichever server.
     #[must_use]
     pub fn claimants(&self, uuid: ClusterUuid) -> &[ObjectKey] {
         self.by_uuid.get(&uuid).map_or(&[], Vec::as_slice)
@@ -107,16 +128,17 @@ impl Claims {
     /// The object that may register `name`: the oldest that is about to.
     #[must_use]
     pub fn name_holder(&self, name: &NameClaim) -> Option<&ObjectKey> {
-        self.eldest(self.by_name.get(name)?)
+        self.eldest(self.by_name.get(name)?.iter())
     }
 
-    /// The registrations that some object owns.
-    pub fn owned(&self) -> impl Iterator<Item = ClusterUuid> + '_ {
-        self.by_uuid.keys().copied()
+    /// The registrations of that server that some object owns.
+    pub fn owned(&self, origin: &Origin) -> impl Iterator<Item = ClusterUuid> {
+        let held = self.by_object.values().filter_map(|claim| claim.holds.as_ref());
+        held.filter(|held| held.is_at(Some(origin))).map(|held| held.uuid)
     }
 
-    fn eldest<'a>(&'a self, keys: &'a [ObjectKey]) -> Option<&'a ObjectKey> {
-        keys.iter().min_by_key(|key| {
+    fn eldest<'a>(&'a self, keys: impl Iterator<Item = &'a ObjectKey>) -> Option<&'a ObjectKey> {
+        keys.min_by_key(|key| {
             let claim = self.by_object.get(*key);
             claim.map_or((Timestamp::MAX, ""), Claim::seniority)
         })

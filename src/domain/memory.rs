@@ -34,8 +34,8 @@ pub struct Memory {
     /// The first look after the quarantine that found nothing, and of which attempt: another process may have begun
     /// another one since.
     pub empty_look: Option<(uuid::Uuid, Timestamp)>,
-    /// Whose DELETE of this object's registration was accepted.
-    pub delete_accepted: Option<(Origin, CredentialId)>,
+    /// The answer to this object's own DELETE.
+    pub delete_accepted: Option<Accepted>,
     /// Who saw this object's registration.
     pub seen_by: Option<Who>,
     /// When we renamed lately, and for which generation of the spec.
@@ -46,6 +46,17 @@ pub struct Memory {
     pub trouble: Option<(Reason, Timestamp)>,
     /// Failed passes in a row.
     pub failures: u32,
+}
+
+/// An accepted DELETE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Where it was sent.
+    pub origin: Origin,
+    /// With which credentials.
+    pub credential: CredentialId,
+    /// The answer said that the registration is gone (204), not that it will go (202).
+    pub done: bool,
 }
 
 impl Memory {

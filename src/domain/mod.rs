@@ -17,15 +17,15 @@ pub mod schedule;
 #[cfg(test)]
 mod scene_tests;
 
-pub use claims::{Claim, Claims, ObjectKey};
+pub use claims::{Claim, Claims, Holding, ObjectKey};
 pub use desired::{
     Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, Management, ReadyWhen, RecreatePolicy, SpecError,
 };
 pub use ids::{
     AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin, Provenance, TenantId,
 };
-pub use memory::Memory;
-pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who, Witness};
+pub use memory::{Accepted, Memory};
+pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
 pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stale, Stance, Step, plan};
 pub use reason::Reason;
 pub use recorded::{Annotated, Identity, Intent, Recorded, open_intent};

@@ -197,15 +197,6 @@ impl Named {
     }
 }
 
-/// A list held nothing at all, although another object of the same control plane owns a registration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Witness {
-    /// That registration.
-    pub uuid: ClusterUuid,
-    /// Whether it lives, if it was read by id.
-    pub alive: Option<bool>,
-}
-
 /// Everything seen in one pass. A pass starts with what the inventory knows and adds what its own steps bring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -216,8 +207,11 @@ pub struct Observed {
     pub uuid: Sighting,
     /// The registrations that bear the name in question, deleting ones included where the control plane lists them.
     pub named: Named,
-    /// What speaks against the list behind `named`.
-    pub witness: Option<Witness>,
+    /// The list behind `named` holds nothing at all, although another object of the same control plane owns this
+    /// registration.
+    pub witness: Option<ClusterUuid>,
+    /// What reads by id answered since that list.
+    pub reads: Vec<(ClusterUuid, Option<RemoteCluster>)>,
     /// A look or a change of this pass failed; what is known above stays known.
     pub trouble: Option<Trouble>,
     /// Why the inventory does not answer at present.
@@ -239,6 +233,12 @@ pub struct Observed {
 }
 
 impl Observed {
+    /// What a read by id answered, if there was one.
+    #[must_use]
+    pub fn read(&self, uuid: ClusterUuid) -> Option<Option<&RemoteCluster>> {
+        self.reads.iter().rev().find(|(asked, _)| *asked == uuid).map(|(_, found)| found.as_ref())
+    }
+
     /// A pass that has seen nothing yet.
     #[must_use]
     pub const fn nothing(access: Access) -> Self {
@@ -247,6 +247,7 @@ impl Observed {
             uuid: Sighting::NotLooked,
             named: Named::NotLooked,
             witness: None,
+            reads: Vec::new(),
             trouble: None,
             inventory: None,
             stale: false,

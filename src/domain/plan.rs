@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claims::{Claims, ObjectKey};
+use super::claims::{Claims, Holding, ObjectKey};
 use super::desired::{Deletion, DeletionPolicy, Desired, Management, SpecError};
-use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Provenance};
-use super::memory::Memory;
+use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Origin, Provenance};
+use super::memory::{Memory, elapsed};
 use super::observed::{Absence, Observed, RemoteCluster, Trouble, Who};
 use super::reason::Reason;
 use super::recorded::{Annotated, Identity, Intent, Recorded};
@@ -119,8 +119,8 @@ pub enum Look {
     Names(String),
     /// Read one registration by id; after a 404 list once more.
     ById(ClusterUuid),
-    /// Read by id a registration that an empty list should have held.
-    Witness(ClusterUuid),
+    /// Read by id what so far only a list speaks of, or wrongly does not.
+    Read(ClusterUuid),
     /// Read the CRD.
     Crd,
 }
@@ -258,6 +258,7 @@ fn standing_of(recorded: &Recorded, memory: &Memory) -> Standing {
         whole.tenant = whole.tenant.or(note.tenant);
         whole.origin = whole.origin.or_else(|| note.origin.clone());
         whole.credential = whole.credential.or_else(|| note.credential.clone());
+        whole.created = whole.created.or(note.created);
         if note.provenance == Provenance::Adopted {
             whole.provenance = Provenance::Adopted;
         }
@@ -267,10 +268,10 @@ fn standing_of(recorded: &Recorded, memory: &Memory) -> Standing {
 
 /// The registration that an object lays claim to by its notes.
 #[must_use]
-pub fn claimed_uuid(recorded: &Recorded, memory: &Memory) -> Option<ClusterUuid> {
+pub fn claimed(recorded: &Recorded, memory: &Memory) -> Option<Holding> {
     match standing_of(recorded, memory) {
-        Standing::Owns(identity) => Some(identity.uuid),
-        Standing::Conflict(_) => recorded.status.as_ref().map(|status| status.uuid),
+        Standing::Owns(identity) => Some(Holding { uuid: identity.uuid, origin: identity.origin }),
+        Standing::Conflict(_) => recorded.status.as_ref().map(|status| Holding { uuid: status.uuid, origin: None }),
         Standing::Nothing | Standing::Wish(_) => None,
     }
 }
@@ -296,6 +297,34 @@ fn elsewhere(identity: &Identity, who: &Who) -> Option<String> {
     }
 }
 
+/// What an absence says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The registration is gone.
+    Gone,
+    /// Nothing: another tenant or a lost permission looks the same.
+    Unproven,
+    /// Nothing yet, for this long: the registration is so young that a read which lags does not know it.
+    TooEarly(Duration),
+}
+
+/// Judges an absence. A read may lag behind a create by the quarantine, as its commit may; that our own DELETE was answered
+/// with 204 is later news than any read can bring.
+fn judge(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> Verdict {
+    if !is_proof(case, identity, who, absence) {
+        return Verdict::Unproven;
+    }
+    let done = case.memory.delete_accepted.as_ref().is_some_and(|accepted| accepted.done);
+    let (now, quarantine) = (case.observed.remote_now.unwrap_or(case.now), case.policy.quarantine);
+    match identity.created {
+        // A time further ahead than that is no time.
+        Some(created) if !done && now.duration_since(created).unsigned_abs() < quarantine => {
+            Verdict::TooEarly(quarantine.saturating_sub(elapsed(created, now)))
+        }
+        Some(_) | None => Verdict::Gone,
+    }
+}
+
 /// Whether an absence proves that the registration is gone (design: "Gone means ..."): the token works, the tenant is
 /// not another one, and either our own DELETE was accepted or the same credentials saw the record before.
 fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> bool {
@@ -313,16 +342,35 @@ fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -
         .memory
         .delete_accepted
         .as_ref()
-        .is_some_and(|(origin, credential)| *origin == who.origin && (*credential == who.credential || confirmed));
+        .is_some_and(|by| by.origin == who.origin && (by.credential == who.credential || confirmed));
     let accepted_before = case.recorded.delete_requested_at.is_some() && (noted_same || confirmed);
     let seen_now =
         case.memory.seen_by.as_ref().is_some_and(|by| by.origin == who.origin && by.credential == who.credential);
     accepted_now || accepted_before || (confirmed && (noted_same || seen_now))
 }
 
-/// Another object that owns `uuid`.
-fn other_owner<'a>(case: &Case<'a>, uuid: ClusterUuid) -> Option<&'a ObjectKey> {
-    case.claims.owner(uuid).filter(|owner| *owner != case.key)
+/// Another object that owns `uuid` of that server.
+fn other_owner<'a>(case: &Case<'a>, origin: Option<&Origin>, uuid: ClusterUuid) -> Option<&'a ObjectKey> {
+    case.claims.owner(origin, uuid).filter(|owner| *owner != case.key)
+}
+
+/// What a read by id says of a registration that a list shows, or how to get there. Nothing is taken for an object's own
+/// on the word of a list: one that mixes uuids up would hand out registrations that are another's, or nobody's.
+fn read<'a>(case: &Case<'a>, listed: &RemoteCluster, why: Reason) -> Result<&'a RemoteCluster, Box<Plan>> {
+    let uuid = listed.uuid;
+    match case.observed.read(uuid) {
+        None => Err(Box::new(go_on(Step::Look(Look::Read(uuid)), why, "only a list shows the registration so far"))),
+        Some(Some(record)) if record.name == listed.name => Ok(record),
+        Some(_) => Err(Box::new(rest(
+            Reason::Undecodable,
+            Stance::Progress,
+            Again::Backoff,
+            format!(
+                "the control plane lists registration {uuid} as {:?}, but a read by id says otherwise; waiting until both agree",
+                listed.name
+            ),
+        ))),
+    }
 }
 
 /// Whether the object's metadata already says that it owns `identity` and nothing else.
@@ -340,6 +388,7 @@ fn identity_of(record: &RemoteCluster, who: &Who, provenance: Provenance) -> Ide
         tenant: Some(record.tenant),
         origin: Some(who.origin.clone()),
         credential: Some(who.credential.clone()),
+        created: Some(record.created_at),
     }
 }
 

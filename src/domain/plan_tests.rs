@@ -2,14 +2,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{
-    Marks, Standing, Step, claimed_uuid, elsewhere, is_proof, name_in_question, note, standing, uuid_in_question,
+    Marks, Standing, Step, Verdict, claimed, elsewhere, is_proof, judge, name_in_question, note, standing,
+    uuid_in_question,
 };
+use crate::domain::claims::Holding;
 use crate::domain::desired::SpecError;
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
+use crate::domain::memory::Accepted;
 use crate::domain::observed::{Absence, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity, Intent};
-use crate::domain::scene_tests::{OTHER, OURS, Scene, TENANT, THIRD, at, identity, intent, record, status_of, who};
+use crate::domain::scene_tests::{
+    OTHER, OURS, QUARANTINE, Scene, TENANT, THIRD, accepted, at, holding, identity, intent, record, secs, status_of,
+    who,
+};
 
 fn owns(scene: &Scene) -> Identity {
     let standing = standing(&scene.case());
@@ -116,13 +122,15 @@ fn the_questions_of_a_pass() {
 
 #[test]
 fn what_an_object_lays_claim_to() {
-    let claim = |scene: &Scene| claimed_uuid(&scene.recorded, &scene.memory);
-    assert_eq!(claim(&Scene::owner(Provenance::Adopted)), Some(OURS));
+    let claim = |scene: &Scene| claimed(&scene.recorded, &scene.memory);
+    assert_eq!(claim(&Scene::owner(Provenance::Adopted)), Some(holding(OURS)));
+    let unnoted = Scene::owner(Provenance::Created).but(|s| s.recorded.annotated = Annotated::Nothing);
+    assert_eq!(claim(&unnoted), Some(Holding { origin: None, ..holding(OURS) }), "status does not hold the server");
     assert_eq!(claim(&Scene::new()), None);
     assert_eq!(claim(&Scene::new().but(|s| s.recorded.annotated = Annotated::Misfit(Some(OTHER)))), None, "a wish");
     let learned =
         Scene::owner(Provenance::Created).but(|s| s.memory.learned = Some(identity(OTHER, Provenance::Created)));
-    assert_eq!(claim(&learned), Some(OURS), "of contradicting notes status counts");
+    assert_eq!(claim(&learned).map(|held| held.uuid), Some(OURS), "of contradicting notes status counts");
 }
 
 #[test]
@@ -169,7 +177,7 @@ fn what_proves_that_a_registration_is_gone() {
             why: "no list after the 404, even though our DELETE was accepted",
             change: |s, _, a| {
                 a.listed_after = false;
-                s.memory.delete_accepted = Some((who().origin, who().credential));
+                s.memory.delete_accepted = Some(accepted(&who()));
                 s.recorded.delete_requested_at = Some(at(50));
             },
             holds: false,
@@ -179,7 +187,7 @@ fn what_proves_that_a_registration_is_gone() {
             why: "another tenant answered, even though our DELETE was accepted",
             change: |s, _, a| {
                 a.tenant = Some(TenantId(2));
-                s.memory.delete_accepted = Some((who().origin, who().credential));
+                s.memory.delete_accepted = Some(accepted(&who()));
             },
             holds: false,
         },
@@ -220,7 +228,7 @@ fn what_proves_that_a_registration_is_gone() {
             why: "our DELETE was accepted in this process, tenant unknown",
             change: |s, i, a| {
                 (i.tenant, i.credential, a.tenant) = (None, None, None);
-                s.memory.delete_accepted = Some((who().origin, who().credential));
+                s.memory.delete_accepted = Some(accepted(&who()));
             },
             holds: true,
         },
@@ -228,7 +236,7 @@ fn what_proves_that_a_registration_is_gone() {
             why: "a DELETE was accepted from other credentials",
             change: |s, i, a| {
                 (i.credential, a.tenant) = (Some(B()), None);
-                s.memory.delete_accepted = Some((who().origin, B()));
+                s.memory.delete_accepted = Some(accepted(&Who { credential: B(), ..who() }));
             },
             holds: false,
         },
@@ -236,7 +244,7 @@ fn what_proves_that_a_registration_is_gone() {
             why: "a DELETE was accepted from other credentials of the same tenant",
             change: |s, i, _| {
                 i.credential = Some(B());
-                s.memory.delete_accepted = Some((who().origin, B()));
+                s.memory.delete_accepted = Some(accepted(&Who { credential: B(), ..who() }));
             },
             holds: true,
         },
@@ -244,7 +252,8 @@ fn what_proves_that_a_registration_is_gone() {
             why: "a DELETE was accepted at another server",
             change: |s, i, a| {
                 (i.credential, a.tenant) = (None, None);
-                s.memory.delete_accepted = Some((Origin::new("https://other.example.com"), who().credential));
+                s.memory.delete_accepted =
+                    Some(accepted(&Who { origin: Origin::new("https://other.example.com"), ..who() }));
             },
             holds: false,
         },
@@ -280,4 +289,37 @@ fn what_proves_that_a_registration_is_gone() {
         change(&mut scene, &mut own, &mut absence);
         assert_eq!(is_proof(&scene.case(), &own, &who(), absence), holds, "{why}");
     }
+}
+
+/// A read that lags does not know what was made a moment ago, and looks like one that proves something.
+#[test]
+fn no_absence_counts_while_a_read_may_not_know_the_registration_yet() {
+    let absence = Absence { listed_after: true, tenant: Some(TENANT) };
+    let verdict =
+        |own: &Identity, change: fn(&mut Scene)| judge(&Scene::dying().but(change).case(), own, &who(), absence);
+    let made = |seconds| Identity { created: Some(at(seconds)), ..identity(OURS, Provenance::Created) };
+    // The control plane's clock shows 1000 s.
+    assert_eq!(verdict(&made(1000), |_| {}), Verdict::TooEarly(QUARANTINE));
+    assert_eq!(verdict(&made(881), |_| {}), Verdict::TooEarly(secs(1)));
+    assert_eq!(verdict(&made(880), |_| {}), Verdict::Gone);
+    assert_eq!(verdict(&made(1119), |_| {}), Verdict::TooEarly(QUARANTINE), "two clocks");
+    assert_eq!(verdict(&made(1120), |_| {}), Verdict::Gone, "no clock of ours");
+    assert_eq!(verdict(&Identity { created: None, ..made(0) }, |_| {}), Verdict::Gone);
+
+    let asked = |s: &mut Scene| {
+        s.memory.delete_accepted = Some(accepted(&who()));
+        s.recorded.delete_requested_at = Some(at(990));
+    };
+    assert_eq!(verdict(&made(980), asked), Verdict::TooEarly(secs(100)), "it will go, says the answer");
+    let done = |s: &mut Scene| s.memory.delete_accepted = Some(Accepted { done: true, ..accepted(&who()) });
+    assert_eq!(verdict(&made(980), done), Verdict::Gone, "it is gone, says the answer");
+    let unproven = |s: &mut Scene| s.policy.quarantine = secs(0);
+    let other = Identity { credential: None, ..made(980) };
+    assert_eq!(verdict(&other, unproven), Verdict::Unproven);
+    assert_eq!(verdict(&other, |_| {}), Verdict::Unproven, "time does not prove anything");
+    let timeless = |s: &mut Scene| {
+        s.observed.remote_now = None;
+        s.now = at(900);
+    };
+    assert_eq!(verdict(&made(880), timeless), Verdict::TooEarly(secs(100)), "the operator's clock is better than none");
 }

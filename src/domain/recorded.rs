@@ -21,6 +21,8 @@ pub struct Identity {
     pub origin: Option<Origin>,
     /// The credentials that saw it. Status does not hold them; the annotation does.
     pub credential: Option<CredentialId>,
+    /// When the registration was made, by the control plane's clock: a young one may be hidden by a read that lags.
+    pub created: Option<Timestamp>,
 }
 
 impl Identity {

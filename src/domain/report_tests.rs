@@ -237,10 +237,12 @@ fn an_observed_registration_is_kept_in_status_alone() {
     let observe = |s: &mut Scene| s.spec().management = Management::Observe;
     let by_name = Scene::new().but(observe).but(|s| {
         s.observed.named = snapshot(&[deleted(crate::domain::scene_tests::THIRD, "east"), record(OTHER, "east")]);
+        s.read(&[record(OTHER, "east")]);
     });
     let by_uuid = Scene::new().but(observe).but(|s| {
         s.spec().adoption.uuid = Some(OTHER);
         s.observed.uuid = Sighting::Present(record(OTHER, "west"));
+        s.read(&[record(OTHER, "west")]);
     });
     for scene in [by_name, by_uuid] {
         let facts = first(&scene).facts;

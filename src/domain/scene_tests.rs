@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claims::{Claim, Claims, NameClaim, ObjectKey};
+use super::claims::{Claim, Claims, Holding, NameClaim, ObjectKey};
 use super::desired::{Adoption, Deletion, Desired, Management, ReadyWhen, RecreatePolicy, SpecError};
 use super::ids::{ClusterDomain, ClusterName, ClusterUuid, CredentialId, Origin, Provenance, TenantId};
-use super::memory::Memory;
+use super::memory::{Accepted, Memory};
 use super::observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
 use super::plan::{Again, Case, Look, Marks, Plan, Policy, Stance, Step, plan};
 use super::reason::Reason;
@@ -72,7 +72,24 @@ pub(crate) fn deleted(uuid: ClusterUuid, name: &str) -> RemoteCluster {
 }
 
 pub(crate) fn identity(uuid: ClusterUuid, provenance: Provenance) -> Identity {
-    Identity { uuid, provenance, tenant: Some(TENANT), origin: Some(who().origin), credential: Some(who().credential) }
+    Identity {
+        uuid,
+        provenance,
+        tenant: Some(TENANT),
+        origin: Some(who().origin),
+        credential: Some(who().credential),
+        created: Some(at(0)),
+    }
+}
+
+/// `uuid` at the scene's server.
+pub(crate) fn holding(uuid: ClusterUuid) -> Holding {
+    Holding { uuid, origin: Some(who().origin) }
+}
+
+/// Whose DELETE was accepted, with 202.
+pub(crate) fn accepted(by: &Who) -> Accepted {
+    Accepted { origin: by.origin.clone(), credential: by.credential.clone(), done: false }
 }
 
 /// What status keeps of an identity.
@@ -171,6 +188,7 @@ impl Scene {
         scene.recorded.status = Some(status_of(&own));
         scene.recorded.annotated = Annotated::Fits(own);
         scene.recorded.finalizer = true;
+        scene.observed.remote_now = Some(at(1000));
         scene.observed.uuid = Sighting::Present(record(OURS, "east"));
         scene.observed.named = snapshot(&[record(OURS, "east")]);
         scene
@@ -190,8 +208,14 @@ impl Scene {
         scene.recorded.intent_annotated = true;
         scene.recorded.finalizer = true;
         scene.observed.named = fresh(records);
+        scene.read(records);
         scene.now = at(10);
         scene
+    }
+
+    /// Reads by id find these.
+    pub(crate) fn read(&mut self, records: &[RemoteCluster]) {
+        self.observed.reads.extend(records.iter().map(|record| (record.uuid, Some(record.clone()))));
     }
 
     /// Changes the scene.
@@ -211,14 +235,14 @@ impl Scene {
 
     /// An older object lays claim to `uuid`.
     pub(crate) fn elder_owns(&mut self, uuid: ClusterUuid) {
-        let claim = Claim { created: Some(at(-1000)), uid: "0".to_owned(), uuid: Some(uuid), name: None };
+        let claim = Claim { created: Some(at(-1000)), uid: "0".to_owned(), holds: Some(holding(uuid)), name: None };
         self.claims.set(&key("elder"), Some(claim));
     }
 
     /// An older object is about to register `name`.
     pub(crate) fn elder_registers(&mut self, name: &str) {
         let name = NameClaim { origin: who().origin, tenant: Some(TENANT), name: name.to_owned() };
-        let claim = Claim { created: Some(at(-1000)), uid: "0".to_owned(), uuid: None, name: Some(name) };
+        let claim = Claim { created: Some(at(-1000)), uid: "0".to_owned(), holds: None, name: Some(name) };
         self.claims.set(&key("elder"), Some(claim));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use runai_simulator::{
-    Cut, EnumField, FaultAction, FaultRule, Garbage, Loss, Operation, Phase, ResetPhase, RetryAfter,
+    Cut, EnumField, FaultAction, FaultMatch, FaultRule, Garbage, Loss, Operation, Phase, ResetPhase, RetryAfter,
 };
 use serde_json::{Value, json};
 
@@ -99,6 +99,10 @@ pub fn draw(family: Family, rng: &mut Rng) -> FaultRule {
     let (operation, action) = subject(family, rng);
     let rule = FaultRule::on(operation, action);
     match family {
+        // One replica that answers every read, or one kind of them.
+        Family::Stale if rng.bool() => {
+            FaultRule { matches: FaultMatch { method: Some("GET".to_owned()), ..FaultMatch::default() }, ..rule }
+        }
         Family::Stale | Family::SlowAnswers | Family::UnknownEnum | Family::StuckDelete | Family::SlowDelete => rule,
         Family::ShortToken => rule.times(4),
         _ if rng.bool() => rule.times(rng.u64(1..4)),
@@ -145,8 +149,8 @@ fn subject(family: Family, rng: &mut Rng) -> (Operation, FaultAction) {
         Family::Stale => {
             (pick(rng, &reads), FaultAction::Stale { seconds: 0.2 + rng.f64() * (OLDEST_READ.as_secs_f64() - 0.2) })
         }
-        // Not on lists while a create may be in doubt (see `regressions`), and not in a 201: nothing else tells the uuid.
-        Family::WrongUuid => (Operation::Get, FaultAction::WrongUuid { uuid: None }),
+        // Not in a 201: nothing else tells the uuid.
+        Family::WrongUuid => (pick(rng, &reads), FaultAction::WrongUuid { uuid: None }),
         Family::Redirect => {
             let status = pick(rng, &[301, 302, 307, 308]);
             let action = FaultAction::Redirect { location: ELSEWHERE.to_owned(), status, phase: phase(rng) };

@@ -4,7 +4,7 @@
 
 use jiff::SignedDuration;
 use runai_cluster_operator::domain::{
-    ClusterUuid, Identity, Marks, Named, NewCluster, Plan, Provenance, Reason, RemoteCluster, Sighting,
+    Accepted, ClusterUuid, Identity, Marks, Named, NewCluster, Plan, Provenance, Reason, RemoteCluster, Sighting,
 };
 
 use super::api::Refusal;
@@ -162,7 +162,8 @@ impl World {
             (_, Fault::LostAnswer) => pass.observed.trouble = Some(failure(Reason::ConnectionFailed)),
             (Ok(at_once), _) => {
                 let who = self.api.who();
-                pass.memory.delete_accepted = Some((who.origin, who.credential));
+                let (origin, credential) = (who.origin, who.credential);
+                pass.memory.delete_accepted = Some(Accepted { origin, credential, done: at_once });
                 pass.recorded.delete_requested_at.get_or_insert(self.now);
                 pass.observed.uuid = match self.api.get(uuid) {
                     Some(record) if !at_once => Sighting::Present(record),

@@ -16,7 +16,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use runai_cluster_operator::domain::claims::NameClaim;
 use runai_cluster_operator::domain::{
-    Claim, Claims, ClusterDomain, Management, Memory, ObjectKey, Plan, Policy, RecreatePolicy, RemoteCluster,
+    Claim, Claims, ClusterDomain, Holding, Management, Memory, ObjectKey, Plan, Policy, RecreatePolicy, RemoteCluster,
 };
 
 pub(crate) use api::{Api, Credentials, Habits};
@@ -278,7 +278,8 @@ impl World {
                 tenant: intent.tenant,
                 name: intent.name.clone(),
             });
-            let claim = Claim { created: Some(object.created), uid: index.to_string(), uuid, name };
+            let holds = uuid.map(|uuid| Holding { uuid, origin: None });
+            let claim = Claim { created: Some(object.created), uid: index.to_string(), holds, name };
             self.claims.set(&key(index), (!object.gone && !self.has(Bug::IgnoreClaims)).then_some(claim));
         }
     }

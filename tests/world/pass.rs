@@ -5,9 +5,9 @@
 use runai_cluster_operator::domain::plan::{looked_in_vain, name_in_question, uuid_in_question};
 use runai_cluster_operator::domain::report::trouble as trouble_of;
 use runai_cluster_operator::domain::{
-    Absence, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
+    Absence, Accepted, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
     Management, Memory, Named, Observed, Plan, Policy, Provenance, Reason, Recorded, Sighting, SpecError, Stance, Step,
-    Trouble, Witness, open_intent, plan, report,
+    Trouble, open_intent, plan, report,
 };
 
 use super::schedule::Fault;
@@ -154,6 +154,7 @@ impl World {
             tenant: facts.tenant,
             origin: None,
             credential: None,
+            created: facts.created_at,
         });
         let mut annotated = match &view.note {
             Note::Nothing => Annotated::Nothing,
@@ -194,6 +195,7 @@ impl World {
             tenant: who.tenant,
             origin: Some(who.origin),
             credential: Some(who.credential),
+            created: self.api.get(uuid).map(|record| record.created_at),
         }
     }
 
@@ -300,14 +302,12 @@ impl World {
                 let mut live = others.map(|(_, object)| object).filter(|object| !object.gone && !object.deleting);
                 let known = live.find_map(|object| object.status.facts.uuid);
                 let empty = records.is_empty() && !self.has(Bug::TrustAFailedList);
-                pass.observed.witness = known.filter(|_| empty).map(|uuid| Witness { uuid, alive: None });
+                pass.observed.witness = known.filter(|_| empty);
+                pass.observed.reads.clear();
                 let records = records.into_iter().filter(|record| record.name == *name).collect();
                 pass.observed.named = Named::Fresh(name.clone(), records);
             }
-            Look::Witness(uuid) => {
-                let lives = self.api.get(*uuid).is_some_and(|record| !record.is_deleting());
-                pass.observed.witness = Some(Witness { uuid: *uuid, alive: Some(lives) });
-            }
+            Look::Read(uuid) => pass.observed.reads.push((*uuid, self.api.get(*uuid))),
             Look::ById(uuid) => {
                 let sighting = match self.api.get(*uuid) {
                     Some(record) => {
@@ -316,7 +316,8 @@ impl World {
                     }
                     None if self.has(Bug::ReleaseOn404) => {
                         let who = self.api.who();
-                        pass.memory.delete_accepted = Some((who.origin, who.credential));
+                        pass.memory.delete_accepted =
+                            Some(Accepted { origin: who.origin, credential: who.credential, done: true });
                         self.absent(true)
                     }
                     None => {

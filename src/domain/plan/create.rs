@@ -8,14 +8,14 @@ use jiff::SignedDuration;
 use crate::domain::desired::{DeletionPolicy, Desired, Management};
 use crate::domain::ids::{ClusterDomain, ClusterUuid, Provenance, TenantId};
 use crate::domain::memory::{LOOK_GAP, elapsed};
-use crate::domain::observed::{RemoteCluster, Who, Witness};
+use crate::domain::observed::{RemoteCluster, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::Intent;
 use crate::domain::schedule::backoff;
 
 use super::{
     Again, Case, Look, Marks, NewCluster, Plan, Stale, Stance, Step, deletion_policy, go_on, hold, identity_of,
-    other_owner, rest, stalled, uuids,
+    other_owner, read, rest, stalled, uuids,
 };
 
 /// `createdAt` may lie this much before the intent and still be ours: two clocks, millisecond rounding.
@@ -88,13 +88,14 @@ fn look<'a>(case: &Case<'a>, name: &str, why: Reason) -> Result<&'a [RemoteClust
         let look = Step::Look(Look::Names(name.to_owned()));
         return Err(Box::new(go_on(look, why, "looking for the name")));
     };
-    match case.observed.witness {
-        None | Some(Witness { alive: Some(false), .. }) => Ok(records),
-        Some(Witness { uuid, alive: None }) => {
-            let look = Step::Look(Look::Witness(uuid));
+    let Some(uuid) = case.observed.witness else { return Ok(records) };
+    let lives = |record: &RemoteCluster| !record.is_deleting() && record.deleted_at.is_none();
+    match case.observed.read(uuid) {
+        None => {
+            let look = Step::Look(Look::Read(uuid));
             Err(Box::new(go_on(look, why, "the list is empty, although a registration is known")))
         }
-        Some(Witness { uuid, alive: Some(true) }) => Err(Box::new(rest(
+        Some(Some(record)) if lives(record) => Err(Box::new(rest(
             Reason::Undecodable,
             Stance::Progress,
             Again::Backoff,
@@ -102,6 +103,7 @@ fn look<'a>(case: &Case<'a>, name: &str, why: Reason) -> Result<&'a [RemoteClust
                 "the control plane lists nothing, although registration {uuid} exists; waiting for a list that holds it"
             ),
         ))),
+        Some(Some(_) | None) => Ok(records),
     }
 }
 
@@ -157,21 +159,9 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
     let candidates: Vec<_> = records.iter().filter(|record| is_candidate(case, intent, record)).collect();
     match candidates.as_slice() {
         [] => unfound(case, intent),
-        [record] => match not_ours(intent, record) {
-            None => {
-                let identity = identity_of(record, who, Provenance::Created);
-                let marks = Marks { identity: Some(identity), intent: None };
-                go_on(Step::Mark(marks), Reason::Registered, "the request was committed")
-            }
-            Some(why) => stalled(
-                Reason::CreateAmbiguous,
-                format!(
-                    "a registration named {:?} ({}) appeared while a create was in doubt, but {why}; if it belongs to this object adopt \
-                     it with a new object and spec.adoption.uuid, else delete or rename it in the control plane",
-                    intent.name, record.uuid
-                ),
-            ),
-        },
+        [listed] => {
+            read(case, listed, Reason::CreateInDoubt).map_or_else(|plan| *plan, |record| found(intent, record, who))
+        }
         several => stalled(
             Reason::CreateAmbiguous,
             format!(
@@ -184,9 +174,26 @@ fn doubt(case: &Case<'_>, intent: &Intent, who: &Who) -> Plan {
     }
 }
 
+/// One registration appeared since the intent was written.
+fn found(intent: &Intent, record: &RemoteCluster, who: &Who) -> Plan {
+    let Some(why) = not_ours(intent, record) else {
+        let identity = identity_of(record, who, Provenance::Created);
+        let marks = Marks { identity: Some(identity), intent: None };
+        return go_on(Step::Mark(marks), Reason::Registered, "the request was committed");
+    };
+    stalled(
+        Reason::CreateAmbiguous,
+        format!(
+            "a registration named {:?} ({}) appeared while a create was in doubt, but {why}; if it belongs to this object adopt it with a \
+             new object and spec.adoption.uuid, else delete or rename it in the control plane",
+            intent.name, record.uuid
+        ),
+    )
+}
+
 fn is_candidate(case: &Case<'_>, intent: &Intent, record: &RemoteCluster) -> bool {
     let is_new = !intent.seen.contains(&record.uuid) && Some(record.uuid) != intent.replaces;
-    is_new && record.deleted_at.is_none() && other_owner(case, record.uuid).is_none()
+    is_new && record.deleted_at.is_none() && other_owner(case, Some(&intent.origin), record.uuid).is_none()
 }
 
 /// Why a candidate cannot be taken for this object's own, if so.

@@ -5,18 +5,23 @@ use jiff::Timestamp;
 
 use crate::domain::desired::{AdoptionPolicy, DeletionPolicy, Management, SpecError};
 use crate::domain::ids::{AgentVersion, ClusterDomain, ClusterUuid, Origin, Provenance, TenantId};
-use crate::domain::observed::{Named, RemoteCluster, Witness};
+use crate::domain::observed::{Named, RemoteCluster};
 use crate::domain::plan::{Again, Fate, Look, NewCluster, Stale, Stance, Step, fate, looked_in_vain};
 use crate::domain::reason::Reason;
-use crate::domain::recorded::{Annotated, Intent};
+use crate::domain::recorded::{Annotated, Identity, Intent};
 use crate::domain::scene_tests::{
-    ATTEMPT, Change, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, identity, intent, record,
-    secs, snapshot, status_of, trouble, who,
+    ATTEMPT, Change, NONCE, OTHER, OURS, Scene, TENANT, THIRD, at, deleted, deleting, fresh, holding, identity, intent,
+    record, secs, snapshot, status_of, trouble, who,
 };
 
 /// The record that our POST makes: one second after the intent.
 fn made() -> RemoteCluster {
     RemoteCluster { created_at: at(1), ..record(OURS, "east") }
+}
+
+/// What the object notes of it.
+fn identity_of(record: &RemoteCluster) -> Identity {
+    Identity { created: Some(record.created_at), ..identity(record.uuid, Provenance::Created) }
 }
 
 /// The intent of this pass is on the object.
@@ -126,11 +131,11 @@ fn a_failed_look_is_not_an_empty_one() {
 #[test]
 fn an_answered_post_is_noted_and_nothing_else_is_sent() {
     let scene = armed().but(|s| {
-        s.memory.learned = Some(identity(OURS, Provenance::Created));
+        s.memory.learned = Some(identity_of(&made()));
         s.observed.uuid = crate::domain::observed::Sighting::Present(made());
     });
     let marks = scene.marks();
-    assert_eq!(marks.identity, Some(identity(OURS, Provenance::Created)));
+    assert_eq!(marks.identity, Some(identity_of(&made())));
     assert_eq!(marks.intent, None);
 }
 
@@ -157,16 +162,31 @@ fn a_record_that_fits_the_intent_is_ours() {
     ] {
         let mut found = made();
         change(&mut found);
-        let marks = Scene::doubtful(&[found]).marks();
-        assert_eq!(marks.identity, Some(identity(OURS, Provenance::Created)), "{what}");
+        let marks = Scene::doubtful(&[found.clone()]).marks();
+        assert_eq!(marks.identity, Some(identity_of(&found)), "{what}");
         assert_eq!(marks.intent, None, "{what}");
+    }
+}
+
+/// A list that mixes uuids up would make a stranger's registration ours.
+#[test]
+fn what_a_list_alone_shows_is_read_by_id_before_it_is_ours() {
+    let unread = || Scene::doubtful(&[made()]).but(|s| s.observed.reads.clear());
+    for dying in [false, true] {
+        let scene = || unread().but(|s| s.deleting = dying);
+        scene().looks(Look::Read(OURS));
+        for found in [None, Some(RemoteCluster { name: "west".to_owned(), ..made() })] {
+            let disputed = scene().but(|s| s.observed.reads.push((OURS, found)));
+            disputed.rests(Reason::Undecodable, Stance::Progress);
+            assert_eq!(looked_in_vain(&disputed.but(|s| s.now = at(130)).case()), None, "nor is it nothing");
+        }
     }
 }
 
 #[test]
 fn our_own_claim_does_not_stand_in_the_way() {
     let scene = Scene::doubtful(&[made()]).but(|s| {
-        let claim = crate::domain::claims::Claim { uuid: Some(OURS), ..Default::default() };
+        let claim = crate::domain::claims::Claim { holds: Some(holding(OURS)), ..Default::default() };
         let own = s.key.clone();
         s.claims.set(&own, Some(claim));
     });
@@ -179,7 +199,7 @@ fn a_record_that_might_be_someone_elses_is_not_taken() {
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = None, "its age proves nothing"),
         (|s| s.recorded.intent.as_mut().unwrap().remote_time = Some(at(3)), "older than the request"),
         (|s| s.recorded.intent.as_mut().unwrap().domain = Some("west.example.com".to_owned()), "its domain is another"),
-        (|s| s.observed.named = fresh(&[RemoteCluster { domain: None, ..made() }]), "its domain is another"),
+        (|s| s.observed.reads[0].1 = Some(RemoteCluster { domain: None, ..made() }), "its domain is another"),
     ];
     for (change, hint) in rows {
         for dying in [false, true] {
@@ -347,7 +367,8 @@ fn a_refusal_is_believed_after_a_look() {
         cleared.holds(reason);
     }
     let committed = refused(Reason::Rejected).but(|s| s.observed.named = fresh(&[made()]));
-    assert_eq!(committed.marks().identity, Some(identity(OURS, Provenance::Created)));
+    committed.looks(Look::Read(OURS));
+    assert_eq!(committed.but(|s| s.read(&[made()])).marks().identity, Some(identity_of(&made())));
 }
 
 // ---- elsewhere, and dying ----
@@ -405,7 +426,9 @@ fn a_deleting_namesake_is_waited_for_and_a_wish_does_not_hide_an_intent() {
 fn empty(alive: Option<bool>) -> impl Fn(&mut Scene) {
     move |s| {
         s.observed.named = fresh(&[]);
-        s.observed.witness = Some(Witness { uuid: OTHER, alive });
+        s.observed.witness = Some(OTHER);
+        let found = |lives| if lives { Some(record(OTHER, "west")) } else { Some(deleting(OTHER, "west")) };
+        s.observed.reads.extend(alive.map(|lives| (OTHER, found(lives))));
     }
 }
 
@@ -413,7 +436,7 @@ fn empty(alive: Option<bool>) -> impl Fn(&mut Scene) {
 fn an_empty_list_is_held_against_a_known_registration_before_it_counts() {
     let scenes: [fn() -> Scene; 3] = [Scene::new, || looked_twice(2), || looked_twice(2).but(|s| s.deleting = true)];
     for scene in scenes {
-        scene().but(empty(None)).steps(&Step::Look(Look::Witness(OTHER)));
+        scene().but(empty(None)).steps(&Step::Look(Look::Read(OTHER)));
         let unsettled = scene().but(empty(Some(true)));
         unsettled.rests(Reason::Undecodable, Stance::Progress);
         assert!(unsettled.plan().message.contains(&OTHER.to_string()), "{}", unsettled.plan().message);

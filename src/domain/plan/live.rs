@@ -12,8 +12,8 @@ use crate::domain::reason::Reason;
 use crate::domain::recorded::Identity;
 
 use super::{
-    Again, Case, Look, Marks, Plan, Stance, Standing, Step, create, elsewhere, go_on, hold, identity_of, is_marked,
-    is_proof, note, other_owner, rest, stalled, standing, uuids, wait_for_inventory,
+    Again, Case, Look, Marks, Plan, Stance, Standing, Step, Verdict, create, elsewhere, go_on, hold, identity_of,
+    is_marked, judge, note, other_owner, read, rest, stalled, standing, uuids, wait_for_inventory,
 };
 
 /// A registration that no list shows (a narrow scope, an old control plane) is read by id at this pace.
@@ -43,7 +43,7 @@ fn owned(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity) -> 
     if let Some(why) = elsewhere(identity, who) {
         return stalled(Reason::OriginChanged, why);
     }
-    if let Some(owner) = other_owner(case, identity.uuid) {
+    if let Some(owner) = other_owner(case, Some(&who.origin), identity.uuid) {
         return claimed(identity.uuid, owner);
     }
     if let Some(trouble) = &case.observed.trouble {
@@ -107,15 +107,15 @@ fn present(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity, r
     if record.name != desired.name.as_str() {
         return rename(case, desired, record);
     }
-    settled(case, desired, identity, record)
+    settled(case, desired, who, identity, record)
 }
 
 fn observing(case: &Case<'_>, record: &RemoteCluster) -> Plan {
     rest(Reason::Observed, Stance::InSync, pace(case), format!("observing registration {}", record.uuid))
 }
 
-fn settled(case: &Case<'_>, desired: &Desired, identity: &Identity, record: &RemoteCluster) -> Plan {
-    if let Some(twin) = duplicate(case, identity, record) {
+fn settled(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity, record: &RemoteCluster) -> Plan {
+    if let Some(twin) = duplicate(case, who, identity, record) {
         return stalled(
             Reason::DuplicateRegistration,
             format!(
@@ -191,7 +191,7 @@ fn held(name: &str, record: &RemoteCluster) -> Plan {
 }
 
 /// A registration that looks like a second one of our making: same name, same domain, nobody's.
-fn duplicate(case: &Case<'_>, identity: &Identity, record: &RemoteCluster) -> Option<ClusterUuid> {
+fn duplicate(case: &Case<'_>, who: &Who, identity: &Identity, record: &RemoteCluster) -> Option<ClusterUuid> {
     if identity.provenance != Provenance::Created {
         return None;
     }
@@ -204,7 +204,7 @@ fn duplicate(case: &Case<'_>, identity: &Identity, record: &RemoteCluster) -> Op
     twins
         .iter()
         .filter(|other| other.uuid != record.uuid && !other.is_deleting() && other.deleted_at.is_none())
-        .find(|other| same_domain(other) && case.claims.owner(other.uuid).is_none())
+        .find(|other| same_domain(other) && case.claims.owner(Some(&who.origin), other.uuid).is_none())
         .map(|other| other.uuid)
 }
 
@@ -213,16 +213,21 @@ fn missing(case: &Case<'_>, desired: &Desired, who: &Who, identity: &Identity, a
     if let Some(why) = elsewhere(identity, &Who { tenant: absence.tenant.or(who.tenant), ..who.clone() }) {
         return stalled(Reason::OriginChanged, why);
     }
-    if !is_proof(case, identity, who, absence) {
-        return stalled(
+    match judge(case, identity, who, absence) {
+        Verdict::Gone => lost(case, desired, who, uuid),
+        // Not news: what was seen when it was made stays said.
+        Verdict::TooEarly(left) => {
+            let message = format!("registration {uuid} was made a moment ago and is not found yet");
+            rest(Reason::Registered, Stance::Quiet, Again::After(left.min(UNLISTED_PACE)), message)
+        }
+        Verdict::Unproven => stalled(
             Reason::AbsenceUnproven,
             format!(
                 "registration {uuid} is not found, but that does not prove that it is gone: another tenant or a lost permission looks \
                  the same; restore the connection, or delete this object with spec.deletion.policy: Orphan"
             ),
-        );
+        ),
     }
-    lost(case, desired, who, uuid)
 }
 
 /// Somebody else deleted the registration, and that is proven.
@@ -290,9 +295,13 @@ fn adopt(case: &Case<'_>, desired: &Desired, who: &Who, uuid: ClusterUuid) -> Pl
 
 /// Takes over, or starts to observe, an existing registration.
 fn take(case: &Case<'_>, desired: &Desired, who: &Who, record: &RemoteCluster) -> Plan {
-    if let Some(owner) = other_owner(case, record.uuid) {
+    if let Some(owner) = other_owner(case, Some(&who.origin), record.uuid) {
         return claimed(record.uuid, owner);
     }
+    let record = match read(case, record, Reason::Adopted) {
+        Ok(record) => record,
+        Err(plan) => return *plan,
+    };
     match desired.management {
         Management::Observe => observing(case, record),
         Management::Manage => {
@@ -355,7 +364,7 @@ fn name_holder<'a>(case: &Case<'a>, who: &Who, name: &str) -> Option<&'a ObjectK
 
 fn taken(case: &Case<'_>, desired: &Desired, who: &Who, record: &RemoteCluster) -> Plan {
     let (name, uuid) = (desired.name.as_str(), record.uuid);
-    if let Some(owner) = other_owner(case, uuid) {
+    if let Some(owner) = other_owner(case, Some(&who.origin), uuid) {
         return stalled(
             Reason::NameConflict,
             format!(

@@ -235,10 +235,13 @@ fn observe_writes_nothing_at_all() {
     renamed_to("west").but(observe).rests(Reason::Observed, Stance::InSync);
     created().but(observe).but(|s| s.recorded.annotated = Annotated::Nothing).rests(Reason::Observed, Stance::InSync);
     let by_name = Scene::new().but(observe).but(|s| s.observed.named = snapshot(&[record(OTHER, "east")]));
+    by_name.looks(Look::Read(OTHER));
+    let by_name = by_name.but(|s| s.read(&[record(OTHER, "east")]));
     by_name.rests(Reason::Observed, Stance::InSync);
     let by_uuid = Scene::new().but(observe).but(|s| {
         s.spec().adoption.uuid = Some(OTHER);
         s.observed.uuid = Sighting::Present(record(OTHER, "whatever"));
+        s.read(&[record(OTHER, "whatever")]);
     });
     by_uuid.rests(Reason::Observed, Stance::InSync);
     Scene::new().but(observe).stalls(Reason::AdoptionTargetMissing, &["east"]);
@@ -268,7 +271,9 @@ fn adopted() -> Marks {
 
 #[test]
 fn adoption_by_uuid() {
-    assert_eq!(adopting(Some(record(OTHER, "any name"))).marks(), adopted());
+    let seen = || adopting(Some(record(OTHER, "any name")));
+    seen().looks(Look::Read(OTHER));
+    assert_eq!(seen().but(|s| s.read(&[record(OTHER, "any name")])).marks(), adopted());
     adopting(None).looks(Look::ById(OTHER));
     let missing = Sighting::Absent(Absence { listed_after: false, tenant: None });
     for sighting in [missing, Sighting::Present(deleting(OTHER, "east")), Sighting::Present(deleted(OTHER, "east"))] {
@@ -308,15 +313,53 @@ fn adoption_by_name() {
 
     named(Never, &one).stalls(Reason::NameConflict, &[&OTHER.to_string(), "spec.adoption.uuid", "spec.name"]);
     for policy in [IfExists, Required] {
-        assert_eq!(named(policy, &one).marks(), adopted());
+        named(policy, &one).looks(Look::Read(OTHER));
+        assert_eq!(named(policy, &one).but(|s| s.read(&one)).marks(), adopted());
         named(policy, &one).but(|s| s.observed.access.may_adopt = false).stalls(Reason::AdoptionNotAllowed, &[]);
         named(policy, &one).but(|s| s.elder_owns(OTHER)).stalls(Reason::NameConflict, &["team-a/elder"]);
         named(policy, &[deleting(OTHER, "east")]).holds(Reason::NameHeld);
-        let with_old = named(policy, &[deleted(THIRD, "east"), record(OTHER, "east")]);
+        let with_old = named(policy, &[deleted(THIRD, "east"), record(OTHER, "east")]).but(|s| s.read(&one));
         assert_eq!(with_old.marks(), adopted());
     }
     for policy in [Never, IfExists, Required] {
         named(policy, &two).stalls(Reason::CreateAmbiguous, &[&OTHER.to_string(), &THIRD.to_string()]);
+    }
+}
+
+/// A list that mixes uuids up would hand out what is another's, or nobody's.
+#[test]
+fn a_list_alone_hands_out_nothing() {
+    let by_name = || {
+        Scene::new().but(|s| {
+            s.spec().adoption.policy = AdoptionPolicy::IfExists;
+            s.observed.named = snapshot(&[record(OTHER, "east")]);
+        })
+    };
+    for scene in [by_name, || adopting(Some(record(OTHER, "east")))] {
+        for found in [None, Some(record(OTHER, "west"))] {
+            let disputed = scene().but(|s| s.observed.reads.push((OTHER, found)));
+            disputed.rests(Reason::Undecodable, Stance::Progress);
+            assert!(disputed.plan().message.contains(&OTHER.to_string()), "{}", disputed.plan().message);
+            assert_eq!(disputed.plan().again, Again::Backoff);
+        }
+        let of_another = scene().but(|s| s.observed.reads.push((THIRD, Some(record(THIRD, "east")))));
+        of_another.looks(Look::Read(OTHER));
+    }
+}
+
+/// Just made and not found: a read that lags, most likely.
+#[test]
+fn a_registration_that_was_made_a_moment_ago_is_not_missed_yet() {
+    for recreate in [RecreatePolicy::Never, RecreatePolicy::IfMissing] {
+        let scene = created().but(|s| {
+            s.spec().recreate = recreate;
+            s.observed.uuid = proven();
+            s.observed.remote_now = Some(at(90));
+        });
+        let plan = scene.rests(Reason::Registered, Stance::Quiet);
+        assert_eq!(plan.again, Again::After(secs(30)));
+        let sooner = scene.but(|s| s.observed.remote_now = Some(at(10)));
+        assert_eq!(sooner.plan().again, Again::After(secs(60)));
     }
 }
 
@@ -340,6 +383,7 @@ fn an_unsigned_annotation_is_only_a_wish_to_adopt() {
         Scene::new().but(|s| {
             s.recorded.annotated = Annotated::Misfit(uuid);
             s.observed.uuid = Sighting::Present(record(OTHER, "west"));
+            s.read(&[record(OTHER, "west")]);
         })
     };
     assert_eq!(wish(Some(OTHER)).marks(), adopted());

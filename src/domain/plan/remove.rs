@@ -15,8 +15,8 @@ use crate::domain::recorded::Identity;
 use crate::domain::schedule::LONGEST_DELAY;
 
 use super::{
-    Again, Case, Look, Plan, Stance, Standing, Step, create, deletion_policy, elsewhere, go_on, hold, is_marked,
-    is_proof, note, other_owner, rest, stalled, standing, wait_for_inventory,
+    Again, Case, Look, Plan, Stance, Standing, Step, Verdict, create, deletion_policy, elsewhere, go_on, hold,
+    is_marked, judge, note, other_owner, rest, stalled, standing, wait_for_inventory,
 };
 
 /// A deletion that no list shows is followed by id at this pace; a forced one is repeated at this pace.
@@ -55,7 +55,8 @@ fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
         };
         return go_on(Step::Release, Reason::Orphaned, format!("registration {uuid} stays: {why}"));
     }
-    if let Some(owner) = other_owner(case, uuid) {
+    let here = case.observed.access.who.as_ref().ok().map(|who| &who.origin);
+    if let Some(owner) = other_owner(case, identity.origin.as_ref().or(here), uuid) {
         let why = format!("registration {uuid} stays: it belongs to RunaiCluster {owner}");
         return go_on(Step::Release, Reason::Orphaned, why);
     }
@@ -74,8 +75,11 @@ fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
         Sighting::NotListed => {
             go_on(Step::Look(Look::ById(uuid)), Reason::DeletionRequested, "the registration is not listed")
         }
-        Sighting::Absent(absence) if is_proof(case, identity, who, *absence) => gone(uuid),
-        Sighting::Absent(absence) => unproven(identity, who, absence.tenant),
+        Sighting::Absent(absence) => match judge(case, identity, who, *absence) {
+            Verdict::Gone => gone(uuid),
+            Verdict::TooEarly(left) => too_early(case, uuid, left),
+            Verdict::Unproven => unproven(identity, who, absence.tenant),
+        },
         // The sighting answers an earlier question of this pass: never act on another registration's record.
         Sighting::Present(record) if record.uuid != uuid => {
             go_on(Step::Look(Look::ById(uuid)), Reason::DeletionRequested, "the registration was not looked for")
@@ -86,6 +90,14 @@ fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
 
 fn gone(uuid: ClusterUuid) -> Plan {
     go_on(Step::Release, Reason::DeletionRequested, format!("registration {uuid} is gone"))
+}
+
+fn too_early(case: &Case<'_>, uuid: ClusterUuid, left: Duration) -> Plan {
+    let message = format!(
+        "registration {uuid} is not found, but it was made less than {} s ago and reads may lag behind; waiting until then",
+        case.policy.quarantine.as_secs()
+    );
+    rest(Reason::DeletionRequested, Stance::Progress, Again::After(left.min(PACE)), message)
 }
 
 fn unproven(identity: &Identity, who: &Who, tenant: Option<TenantId>) -> Plan {

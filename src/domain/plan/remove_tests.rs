@@ -5,19 +5,21 @@ use std::time::Duration;
 
 use crate::domain::desired::{DeletionPolicy, Management, SpecError};
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
+use crate::domain::memory::Accepted;
 use crate::domain::observed::{Absence, RemoteCluster, Sighting, Trouble, Who};
 use crate::domain::plan::{Again, Look, Stance, Step};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::scene_tests::{
-    Change, OTHER, OURS, Scene, at, deleted, deleting, identity, intent, proven, record, secs, status_of, trouble, who,
+    Change, OTHER, OURS, Scene, accepted, at, deleted, deleting, identity, intent, proven, record, secs, status_of,
+    trouble, who,
 };
 
 /// Our DELETE was accepted at 50 s and the record shows it; the clock is at `second`.
 fn asked(second: i64) -> Scene {
     Scene::dying().but(|s| {
         s.recorded.delete_requested_at = Some(at(50));
-        s.memory.delete_accepted = Some((who().origin, who().credential));
+        s.memory.delete_accepted = Some(accepted(&who()));
         s.observed.uuid = Sighting::Present(deleting(OURS, "east"));
         s.now = at(second);
     })
@@ -184,7 +186,7 @@ fn an_instant_deletion_goes_through_the_same_proof() {
     let answered = |absence| {
         Scene::dying().but(|s| {
             s.recorded.delete_requested_at = Some(at(100));
-            s.memory.delete_accepted = Some((who().origin, who().credential));
+            s.memory.delete_accepted = Some(accepted(&who()));
             s.observed.delete_sent = true;
             s.observed.uuid = absence;
         })
@@ -339,4 +341,24 @@ fn force_comes_late_and_only_when_asked_for() {
         s.observed.crd_deleting = Some(false);
     });
     first.steps(&delete(false));
+}
+
+/// Just made and not found: a read that lags, most likely, so the registration would stay behind.
+#[test]
+fn a_registration_that_was_made_a_moment_ago_is_not_given_up() {
+    let young = |clock| {
+        Scene::dying().but(move |s| {
+            s.observed.uuid = proven();
+            s.observed.remote_now = Some(at(clock));
+        })
+    };
+    let plan = young(1).rests(Reason::DeletionRequested, Stance::Progress);
+    assert!(plan.message.contains("120 s"), "{}", plan.message);
+    assert_eq!(plan.again, Again::After(secs(10)));
+    assert_eq!(young(117).plan().again, Again::After(secs(3)));
+    young(120).releases(Reason::DeletionRequested);
+    let asked = young(1).but(|s| s.memory.delete_accepted = Some(accepted(&who())));
+    asked.rests(Reason::DeletionRequested, Stance::Progress);
+    let done = young(1).but(|s| s.memory.delete_accepted = Some(Accepted { done: true, ..accepted(&who()) }));
+    done.releases(Reason::DeletionRequested);
 }

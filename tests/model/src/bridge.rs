@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::plan::{Stale, claimed_uuid, looked_in_vain, name_in_question, uuid_in_question};
+use crate::domain::plan::{Stale, claimed, looked_in_vain, name_in_question, uuid_in_question};
 use crate::domain::{
     Before, Case, Look, Marks, Plan, Policy, Provenance, Reason, Recorded, Stance, StatusFacts, Step, plan, report,
 };
@@ -46,7 +46,7 @@ pub struct Decision {
 pub enum Do {
     LookNames(u8),
     LookById(u8),
-    LookWitness(u8),
+    LookRead(u8),
     LookCrd,
     Identify { uuid: u8, adopted: bool, by: Credentials },
     Intend { name: u8, seen: u8, replaces: u8 },
@@ -134,7 +134,7 @@ fn decide(question: &Question, scene: &Scene) -> Decision {
         name: name_in_question(&case).map_or(NONE, name_index),
         status: said.map(|said| status(question, &said.facts, &plan)),
         in_vain: looked_in_vain(&case).map_or(NONE, attempt_slot),
-        claims: (claimed_uuid(&recorded, &memory).map_or(NONE, slot), open),
+        claims: (claimed(&recorded, &memory).map_or(NONE, |held| slot(held.uuid)), open),
         tenant: question.tenant,
     }
 }
@@ -178,7 +178,7 @@ fn translate(plan: &Plan) -> Do {
     match &plan.step {
         Step::Look(Look::Names(name)) => Do::LookNames(name_index(name)),
         Step::Look(Look::ById(uuid)) => Do::LookById(slot(*uuid)),
-        Step::Look(Look::Witness(uuid)) => Do::LookWitness(slot(*uuid)),
+        Step::Look(Look::Read(uuid)) => Do::LookRead(slot(*uuid)),
         Step::Look(Look::Crd) => Do::LookCrd,
         Step::Mark(Marks { identity: Some(identity), .. }) => Do::Identify {
             uuid: slot(identity.uuid),

@@ -4,7 +4,7 @@ use crate::domain::plan::{Fate, fate};
 use crate::mutant::Mutant;
 use crate::rules::Breach;
 use crate::shell::{Outcome, Stepped, Turn};
-use crate::state::{Credentials, Failure, Life, NONE, Named, Sight, seen};
+use crate::state::{Credentials, Failure, Life, NONE, Named, OLD, Sight, seen};
 
 impl Turn<'_> {
     pub(crate) fn create(mut self, outcome: Outcome, name: u8) -> Stepped {
@@ -28,7 +28,8 @@ impl Turn<'_> {
         let mut made = None;
         if takes_effect && !held && !refused {
             let maker = u8::try_from(self.object).unwrap_or(NONE);
-            let Some(record) = self.state.commit(name, maker, foreign) else {
+            let young = if self.scene.reads_lag { OLD } else { 0 };
+            let Some(record) = self.state.commit(name, maker, foreign, young) else {
                 return Some(Err(Breach::bound("no record slot is left")));
             };
             made = Some(record);
@@ -46,7 +47,7 @@ impl Turn<'_> {
         }
         let (unsent, status) = match outcome {
             Outcome::Unsent => (true, None),
-            Outcome::NoAnswer | Outcome::AnswerLost | Outcome::Empty => (false, None),
+            Outcome::NoAnswer | Outcome::AnswerLost | Outcome::Empty | Outcome::Mixed | Outcome::Lags => (false, None),
             Outcome::LaterAfter => (false, Some(503)),
             Outcome::Works | Outcome::Refused | Outcome::RefusedAfter => (
                 false,
@@ -81,6 +82,7 @@ impl Turn<'_> {
         self.look_again();
         self.pass().about = record.wrapping_add(1);
         self.pass().sight = Sight::Present(record, seen(name, false));
+        self.pass().young[usize::from(record)] = self.state.records[usize::from(record)].young;
         self.note_seen();
         self.goes_on()
     }
@@ -94,7 +96,7 @@ impl Turn<'_> {
 
     pub(crate) fn rename(mut self, outcome: Outcome, uuid: u8, name: u8) -> Stepped {
         let record = self.state.records[usize::from(uuid)];
-        let found = self.state.get(uuid) != 0;
+        let found = self.state.get(uuid, false) != 0;
         let held =
             record.life == Life::Deleting || (self.scene.unique_names && self.state.taken(name, record.foreign, uuid));
         let works = found && !held && outcome != Outcome::NoAnswer;
@@ -117,7 +119,7 @@ impl Turn<'_> {
     }
 
     pub(crate) fn delete(mut self, outcome: Outcome, uuid: u8) -> Stepped {
-        let found = self.state.get(uuid) != 0;
+        let found = self.state.get(uuid, false) != 0;
         let record = &mut self.state.records[usize::from(uuid)];
         if found && outcome != Outcome::NoAnswer {
             record.life = if self.scene.instant_delete { Life::Gone } else { Life::Deleting };
@@ -129,7 +131,7 @@ impl Turn<'_> {
             (Outcome::Works, _) if by == Credentials::Revoked => self.pass().trouble = Some(Failure::Refused),
             (Outcome::Works, false) => self.pass().sight = Sight::NotListed,
             (Outcome::Works, true) => {
-                self.memory().accepted = Some(by);
+                self.memory().accepted = Some((by, self.scene.instant_delete));
                 self.pass().asked = true;
                 let gone = self.scene.instant_delete || self.scene.has(Mutant::AcceptedMeansGone);
                 if gone {

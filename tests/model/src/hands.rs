@@ -81,7 +81,7 @@ pub(crate) fn meddle(next: &mut State, hand: Hand) -> Option<()> {
         Hand::Create => {
             let open = next.attempts.iter().any(|attempt| attempt.object != NONE && attempt.name == 0);
             (!open).then_some(())?;
-            next.commit(0, OTHERS, false)?;
+            next.commit(0, OTHERS, false, 0)?;
         }
     }
     Some(())

@@ -33,6 +33,10 @@ pub enum Mutant {
     TrustAFailedList,
     /// An empty list is believed although another object owns a registration.
     TrustAnEmptyList,
+    /// What only a list shows is taken for an object's own.
+    TrustAListAlone,
+    /// The absence of a registration that was made a moment ago is believed.
+    MissItAtOnce,
     /// What no list shows counts as absent.
     AbsentWhenNotListed,
     /// A 404 is all the proof there is.

@@ -6,15 +6,15 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::domain::claims::NameClaim;
 use crate::domain::{
-    Absence, Access, Adoption, AdoptionPolicy, Annotated, Claim, Claims, ClusterName, ClusterUuid, CredentialId,
-    Deletion, DeletionPolicy, Desired, Identity, Intent, Management, Memory, Named, ObjectKey, Observed, Origin,
-    Provenance, ReadyWhen, Reason, Recorded, RecreatePolicy, RemoteCluster, Sighting, SpecError, TenantId, Trouble,
-    Who, Witness, open_intent,
+    Absence, Accepted, Access, Adoption, AdoptionPolicy, Annotated, Claim, Claims, ClusterName, ClusterUuid,
+    CredentialId, Deletion, DeletionPolicy, Desired, Holding, Identity, Intent, Management, Memory, Named, ObjectKey,
+    Observed, Origin, Provenance, ReadyWhen, Reason, Recorded, RecreatePolicy, RemoteCluster, Sighting, SpecError,
+    TenantId, Trouble, Who, open_intent,
 };
 use crate::mutant::Mutant;
 use crate::scenes::Scene;
 use crate::state::{
-    self, ATTEMPTS, Attempt, Credentials, Failure, List, NONE, Note, OBJECTS, Object, Pass, RECORDS, Seen, Sight,
+    self, ATTEMPTS, Attempt, Credentials, Failure, List, NONE, Note, OBJECTS, OLD, Object, Pass, RECORDS, Seen, Sight,
     State, Status, unseen,
 };
 
@@ -42,6 +42,8 @@ pub(crate) struct Question {
     pub(crate) other: (u8, u8),
     /// See [`Scene`].
     pub(crate) never_ends: bool,
+    /// Registrations are as old as they say, see [`Pass`].
+    pub(crate) ages: bool,
 }
 
 pub(crate) fn now() -> Timestamp {
@@ -145,6 +147,7 @@ impl Question {
             tenant,
             other: (NONE, NONE),
             never_ends: scene.never_ends,
+            ages: !scene.has(Mutant::MissItAtOnce),
         }
     }
 
@@ -207,6 +210,10 @@ impl Question {
             tenant: Some(tenant(self.foreign & (1 << slot) != 0)),
             origin: by.map(|_| origin()),
             credential: by.map(credential),
+            created: Some(match self.pass.young[usize::from(slot)] {
+                young if young > 0 && self.ages => ago(i64::from(OLD - young) * TICK),
+                _ => ago(1_000),
+            }),
         }
     }
 
@@ -226,7 +233,11 @@ impl Question {
                 (NONE, _) => None,
                 (of, just) => Some((attempt_id(of), if just { now() } else { ago(10) })),
             },
-            delete_accepted: memory.accepted.map(|of| (origin(), credential(of))),
+            delete_accepted: memory.accepted.map(|(of, done)| Accepted {
+                origin: origin(),
+                credential: credential(of),
+                done,
+            }),
             seen_by: memory.seen_by.map(by),
             ..Memory::default()
         }
@@ -310,7 +321,9 @@ impl Question {
                 Named::Fresh(NAMES[usize::from(*name)].to_owned(), self.named(*list, *name, open))
             }
         };
-        observed.witness = self.pass.witness.map(|(slot, alive)| Witness { uuid: uuid(slot), alive });
+        observed.witness = self.pass.witness.checked_sub(1).map(uuid);
+        let reads = (0..).zip(self.pass.reads).filter_map(|(slot, read)| Some((slot, read?)));
+        observed.reads = reads.map(|(slot, seen)| (uuid(slot), self.record(slot, seen, open))).collect();
         observed.trouble = self.pass.trouble.map(trouble);
         observed.refused = self.pass.refused.map(trouble);
         observed.inventory = (self.credentials == Credentials::Revoked).then(|| trouble(Failure::Refused));
@@ -328,10 +341,10 @@ impl Question {
         let other = 1 - self.object;
         if of_uuid != NONE || of_name != NONE {
             let name = self.intent_name(of_name);
-            let uuid = (of_uuid != NONE).then(|| uuid(of_uuid));
+            let holds = (of_uuid != NONE).then(|| Holding { uuid: uuid(of_uuid), origin: Some(origin()) });
             claims.set(
                 &key(other),
-                Some(Claim { created: Some(ago(10 - i64::from(other))), uid: String::new(), uuid, name }),
+                Some(Claim { created: Some(ago(10 - i64::from(other))), uid: String::new(), holds, name }),
             );
         }
         claims

@@ -48,6 +48,10 @@ pub struct Scene {
     pub narrow: bool,
     /// Lists may come out empty.
     pub lists_lie: bool,
+    /// Lists may come out with wrong uuids.
+    pub lists_mix: bool,
+    /// A read may come from a replica that lags by up to a quarantine.
+    pub reads_lag: bool,
     /// The second object begins with a registration, and nobody touches it.
     pub registered: bool,
     /// A mistake of the operator.
@@ -82,6 +86,8 @@ impl Scene {
             tolerates_two: false,
             narrow: false,
             lists_lie: false,
+            lists_mix: false,
+            reads_lag: false,
             registered: false,
             mutant: None,
         }
@@ -111,13 +117,18 @@ impl Scene {
             state.objects[object] = Object { here: true, spec: self.specs[object], ..Object::default() };
         }
         for (slot, name) in self.neighbours.iter().enumerate() {
-            state.records[slot] =
-                Record { life: crate::state::Life::Live, name: *name, maker: crate::state::OTHERS, foreign: false };
+            state.records[slot] = Record {
+                life: crate::state::Life::Live,
+                name: *name,
+                maker: crate::state::OTHERS,
+                foreign: false,
+                young: 0,
+            };
         }
         if self.registered {
             let slot = u8::try_from(self.neighbours.len()).unwrap_or_default();
             state.records[usize::from(slot)] =
-                Record { life: crate::state::Life::Live, name: self.specs[1].name, maker: 1, foreign: false };
+                Record { life: crate::state::Life::Live, name: self.specs[1].name, maker: 1, foreign: false, young: 0 };
             let object = &mut state.objects[1];
             object.finalizer = true;
             object.note = Note::Signed { uuid: slot, adopted: false, by: Credentials::Ours };
@@ -202,6 +213,20 @@ const LIES: Scene = Scene {
     budget: Budget { loss: 3, crash: 1, user: 1, ..NOTHING },
     ..Scene::calm("lists come out empty")
 };
+const MIXED: Scene = Scene {
+    specs: [ADOPTS, PLAIN],
+    neighbours: &[1],
+    may_adopt: true,
+    lists_mix: true,
+    budget: Budget { loss: 3, crash: 1, user: 1, other: 1, ..NOTHING },
+    ..Scene::calm("lists come out with wrong uuids")
+};
+const LAG: Scene = Scene {
+    specs: [AGAIN, PLAIN],
+    reads_lag: true,
+    budget: Budget { loss: 3, crash: 1, user: 1, wipe: 1, ..NOTHING },
+    ..Scene::calm("reads lag")
+};
 const ENDLESS: Scene = Scene {
     never_ends: true,
     edits: &[Edit::Delete, Edit::Orphan],
@@ -247,6 +272,8 @@ pub const QUICK: &[Scene] = &[
     OPAQUE,
     LIES,
     SHARED,
+    LAG,
+    MIXED,
     NOTES,
     ENDLESS,
     LOSSES,
@@ -268,6 +295,8 @@ pub const DEEP: &[Scene] = &[
     Scene { budget: Budget { loss: 2, crash: 2, user: 1, swap: 2, ..NOTHING }, ..OPAQUE },
     Scene { budget: Budget { loss: 4, crash: 1, user: 1, ..NOTHING }, ..LIES },
     Scene { budget: Budget { loss: 2, crash: 1, user: 3, ..NOTHING }, ..SHARED },
+    Scene { budget: Budget { loss: 5, crash: 2, user: 1, wipe: 1, ..NOTHING }, ..LAG },
+    Scene { budget: Budget { loss: 4, crash: 1, user: 1, other: 1, ..NOTHING }, ..MIXED },
     Scene { budget: Budget { loss: 2, crash: 2, user: 1, wipe: 3, ..NOTHING }, ..NOTES },
     Scene { budget: Budget { loss: 2, crash: 2, user: 2, other: 2, ..NOTHING }, ..ENDLESS },
     Scene { budget: Budget { loss: 5, crash: 3, user: 1, ..NOTHING }, ..LOSSES },
@@ -306,6 +335,8 @@ pub fn mistaken() -> Vec<(Scene, &'static [&'static str])> {
         (NOTES.with(M::IdentityInStatusOnly), single),
         (LOSSES.with(M::TrustAFailedList), &["I4"]),
         (LIES.with(M::TrustAnEmptyList), single),
+        (MIXED.with(M::TrustAListAlone), &["I1", "I2", "I3"]),
+        (LAG.with(M::MissItAtOnce), single),
         (hidden.with(M::AbsentWhenNotListed), &["I3"]),
         (NARROW.with(M::AbsentWhenNotFound), &["I3"]),
         (SWAPS.with(M::AbsentWhenRefused), &["I3", "I4"]),

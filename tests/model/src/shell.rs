@@ -10,7 +10,7 @@ use crate::mutant::Mutant;
 use crate::rules::{self, Breach};
 use crate::scenes::Scene;
 use crate::state::{
-    Attempt, Credentials, Failure, Life, List, Memory, NONE, Named, Note, Pass, Sight, State, Status, seen,
+    Attempt, Credentials, Failure, Life, List, Memory, NONE, Named, Note, Pass, RECORDS, Sight, State, Status,
 };
 
 /// What becomes of the one call of a step.
@@ -24,6 +24,10 @@ pub enum Outcome {
     AnswerLost,
     /// A list that holds nothing, whatever there is.
     Empty,
+    /// A list whose uuids are not those of its registrations.
+    Mixed,
+    /// The answer of a replica that does not know the latest.
+    Lags,
     /// It certainly was not sent.
     Unsent,
     /// 4xx.
@@ -66,6 +70,7 @@ impl<'a> Turn<'a> {
             turn.take_in_news();
         } else {
             turn.pass().on = true;
+            turn.read_the_clock();
             turn.look_again();
             turn.note_in_vain(scene.has(Mutant::SkipTheLook));
         }
@@ -88,6 +93,10 @@ impl<'a> Turn<'a> {
 
     pub(crate) fn goes_on(self) -> Stepped {
         Some(Ok(self.state))
+    }
+
+    fn read_the_clock(&mut self) {
+        self.pass().young = self.state.records.map(|record| record.young);
     }
 
     /// What the inventory knows of the questions of this pass: a step may have changed them.
@@ -140,22 +149,23 @@ impl<'a> Turn<'a> {
         if let Some(breach) = breach {
             return Some(Err(breach));
         }
-        let (step, lies) = (self.decision.step, self.scene.lists_lie);
+        let (step, scene) = (self.decision.step, self.scene);
+        let reads = matches!(step, Do::LookNames(_) | Do::LookById(_) | Do::LookRead(_));
         let possible = match outcome {
             Outcome::Works | Outcome::NoAnswer => true,
-            Outcome::AnswerLost => {
-                !matches!(step, Do::LookNames(_) | Do::LookById(_) | Do::LookWitness(_) | Do::LookCrd)
-            }
-            Outcome::Empty => lies && matches!(step, Do::LookNames(_)),
-            Outcome::Unsent | Outcome::Refused | Outcome::RefusedAfter | Outcome::LaterAfter => {
-                matches!(step, Do::Create(_))
-            }
+            Outcome::AnswerLost => !reads && step != Do::LookCrd,
+            Outcome::Empty => scene.lists_lie && matches!(step, Do::LookNames(_)),
+            Outcome::Mixed => scene.lists_mix && matches!(step, Do::LookNames(_)),
+            Outcome::Lags => scene.reads_lag && reads,
+            Outcome::Unsent | Outcome::Refused | Outcome::LaterAfter => matches!(step, Do::Create(_)),
+            // Known not to be withstood: a refusal is believed after one look, and that look lags.
+            Outcome::RefusedAfter => !scene.reads_lag && matches!(step, Do::Create(_)),
         };
         if !possible {
             return None;
         }
         match step {
-            Do::LookNames(_) | Do::LookById(_) | Do::LookWitness(_) | Do::LookCrd => self.look(outcome),
+            Do::LookNames(_) | Do::LookById(_) | Do::LookRead(_) | Do::LookCrd => self.look(outcome),
             Do::Identify { uuid, adopted, by } => self.mark(outcome, Note::Signed { uuid, adopted, by }, NONE),
             Do::Intend { name, seen, replaces } => self.intend(outcome, name, seen, replaces),
             Do::Unmark => self.mark(outcome, Note::Nothing, NONE),
@@ -180,19 +190,28 @@ impl<'a> Turn<'a> {
             self.pass().trouble = Some(if revoked { Failure::Refused } else { Failure::Connection });
             return self.goes_on();
         }
-        let list = if outcome == Outcome::Works && !revoked {
-            self.state.list(self.scene.hides_deleting)
-        } else {
-            List::default()
-        };
+        let lags = outcome == Outcome::Lags;
+        let mut list = List::default();
+        if matches!(outcome, Outcome::Works | Outcome::Mixed | Outcome::Lags) && !revoked {
+            list = self.state.list(self.scene.hides_deleting, lags);
+        }
+        if outcome == Outcome::Mixed {
+            list.reverse();
+        }
         match self.decision.step {
             Do::LookNames(name) => {
+                self.read_the_clock();
                 self.state.processes[self.process].inventory = Some(list);
                 self.pass().named = Named::Fresh(name, of_name(list, name));
-                self.pass().witness = self.witness(list);
+                self.pass().witness = self.witness(list).wrapping_add(1);
+                self.pass().reads = [None; RECORDS];
+                if self.scene.has(Mutant::TrustAListAlone) {
+                    self.pass().reads = list.map(|seen| (seen != 0).then_some(seen));
+                }
             }
             Do::LookById(uuid) => {
-                let found = if revoked { 0 } else { self.state.get(uuid) };
+                self.read_the_clock();
+                let found = if revoked { 0 } else { self.state.get(uuid, lags) };
                 self.state.processes[self.process].inventory = Some(list);
                 let tenant = self.tenant(list);
                 self.pass().unlisted = found != 0;
@@ -200,13 +219,13 @@ impl<'a> Turn<'a> {
                 self.pass().sight = if found == 0 { Sight::Absent(true, tenant) } else { Sight::Present(uuid, found) };
                 if found == 0 && self.scene.has(Mutant::AbsentWhenNotFound) {
                     let by = self.state.credentials;
-                    self.memory().accepted = Some(by);
+                    self.memory().accepted = Some((by, false));
                 }
                 self.note_seen();
             }
-            Do::LookWitness(uuid) => {
-                let alive = self.state.get(uuid) == seen_live(self.state.get(uuid));
-                self.pass().witness = Some((uuid, Some(alive && self.state.get(uuid) != 0)));
+            Do::LookRead(uuid) => {
+                let found = self.state.get(uuid, lags);
+                self.pass().reads[usize::from(uuid)] = Some(found);
             }
             _ => self.pass().crd = Some(self.scene.crd_deleting),
         }
@@ -221,11 +240,11 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn witness(&mut self, list: List) -> Option<(u8, Option<bool>)> {
+    fn witness(&mut self, list: List) -> u8 {
         let of = &self.state.processes[self.process];
         let other = of.view[1 - self.object];
         let empty = list.iter().all(|seen| *seen == 0) && !self.scene.has(Mutant::TrustAnEmptyList);
-        (empty && other.here && !other.deleting && other.status.uuid != NONE).then_some((other.status.uuid, None))
+        if empty && other.here && !other.deleting { other.status.uuid } else { NONE }
     }
 
     /// The tenant that answered: from the records, else from a new token.
@@ -348,8 +367,4 @@ impl<'a> Turn<'a> {
 
 fn of_name(list: List, name: u8) -> List {
     list.map(|seen| if crate::state::unseen(seen).is_some_and(|(bears, _)| bears == name) { seen } else { 0 })
-}
-
-fn seen_live(record: u8) -> u8 {
-    crate::state::unseen(record).map_or(0, |(name, _)| seen(name, false))
 }

@@ -43,6 +43,8 @@ pub struct Record {
     pub maker: u8,
     /// In the tenant that the foreign credentials belong to.
     pub foreign: bool,
+    /// Ticks after which every read knows of it.
+    pub young: u8,
 }
 
 /// A registration as a list shows it: 0 is absent, then by name, odd while it lives and even while it is being deleted.
@@ -208,8 +210,8 @@ pub struct Memory {
     pub claim: u8,
     /// The attempt that was looked for in vain, and whether that was just now.
     pub empty_look: (u8, bool),
-    /// Whose DELETE was accepted.
-    pub accepted: Option<Credentials>,
+    /// Whose DELETE was accepted, and whether the answer was that it is done.
+    pub accepted: Option<(Credentials, bool)>,
     /// Who saw the registration.
     pub seen_by: Option<Credentials>,
 }
@@ -295,8 +297,12 @@ pub struct Pass {
     pub sight: Sight,
     /// See [`Named`].
     pub named: Named,
-    /// What speaks against an empty list, and whether that lives.
-    pub witness: Option<(u8, Option<bool>)>,
+    /// What speaks against an empty list, plus one.
+    pub witness: u8,
+    /// What reads by id answered.
+    pub reads: [Option<Seen>; RECORDS],
+    /// How young each registration was by the control plane's clock as the pass knows it: it was read before the last look.
+    pub young: [u8; RECORDS],
 }
 
 /// One operator process.
@@ -371,10 +377,11 @@ pub struct State {
 impl State {
     /// The list that these credentials are shown.
     #[must_use]
-    pub fn list(&self, hides_deleting: bool) -> List {
+    pub fn list(&self, hides_deleting: bool, lags: bool) -> List {
         std::array::from_fn(|slot| {
             let record = &self.records[slot];
             match record.life {
+                _ if lags && record.young > 0 => 0,
                 Life::Live if self.sees(record) => seen(record.name, false),
                 Life::Deleting if self.sees(record) && !hides_deleting => seen(record.name, true),
                 Life::Free | Life::Gone | Life::Live | Life::Deleting => 0,
@@ -384,9 +391,10 @@ impl State {
 
     /// What a read by id shows.
     #[must_use]
-    pub fn get(&self, slot: u8) -> Seen {
+    pub fn get(&self, slot: u8, lags: bool) -> Seen {
         let record = &self.records[usize::from(slot)];
         match record.life {
+            _ if lags && record.young > 0 => 0,
             Life::Live if self.sees(record) => seen(record.name, false),
             Life::Deleting if self.sees(record) => seen(record.name, true),
             Life::Free | Life::Gone | Life::Live | Life::Deleting => 0,
@@ -412,9 +420,9 @@ impl State {
     }
 
     /// Makes a registration. `None`: no slot is left.
-    pub fn commit(&mut self, name: u8, maker: u8, foreign: bool) -> Option<u8> {
+    pub fn commit(&mut self, name: u8, maker: u8, foreign: bool, young: u8) -> Option<u8> {
         let slot = self.records.iter().position(|record| record.life == Life::Free)?;
-        self.records[slot] = Record { life: Life::Live, name, maker, foreign };
+        self.records[slot] = Record { life: Life::Live, name, maker, foreign, young };
         for attempt in &mut self.attempts {
             attempt.seen &= !(1 << slot);
             attempt.before &= !(1 << slot);

@@ -26,6 +26,8 @@ pub(crate) fn tell(scene: &Scene, core: &mut Core, state: &State, action: Action
                 Outcome::NoAnswer => "; no answer, nothing happened yet",
                 Outcome::AnswerLost => "; it happened, but the answer is lost",
                 Outcome::Empty => "; the list comes out empty",
+                Outcome::Mixed => "; the list comes out with wrong uuids",
+                Outcome::Lags => "; the answer is that of a replica that lags",
                 Outcome::Unsent => "; not sent",
                 Outcome::Refused => "; refused",
                 Outcome::RefusedAfter => "; it happened, then a gateway answers 422",
@@ -35,6 +37,7 @@ pub(crate) fn tell(scene: &Scene, core: &mut Core, state: &State, action: Action
         }
         Action::Refresh { process, object } => format!("process {process} hears of the change of object {object}"),
         Action::Poll(process) => format!("process {process} lists all registrations"),
+        Action::PollLags(process) => format!("process {process} lists all registrations, from a replica that lags"),
         Action::Tick => "half a quarantine goes by".to_owned(),
         Action::Commit(_) => "a POST under way is committed".to_owned(),
         Action::Vanish(_) => "a POST under way is lost".to_owned(),
@@ -56,7 +59,7 @@ fn step(step: Do) -> String {
     match step {
         Do::LookNames(of) => format!("looks for the name {}", name(of)),
         Do::LookById(slot) => format!("reads registration {slot}"),
-        Do::LookWitness(slot) => format!("reads registration {slot}, which the list should have held"),
+        Do::LookRead(slot) => format!("reads registration {slot}, on which the list is not believed"),
         Do::LookCrd => "reads the CRD".to_owned(),
         Do::Identify { uuid, .. } => format!("notes that registration {uuid} is its own"),
         Do::Intend { name: of, .. } => format!("notes the intent to create {}", name(of)),

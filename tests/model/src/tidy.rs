@@ -74,9 +74,8 @@ impl State {
             }
             for pass in &process.pass {
                 mark(pass.about.wrapping_sub(1));
-                if let Some((slot, _)) = pass.witness {
-                    mark(slot);
-                }
+                mark(pass.witness.wrapping_sub(1));
+                pass.reads.iter().zip(0..).filter(|(read, _)| read.is_some()).for_each(|(_, slot)| mark(slot));
                 if let Named::Snapshot(_, list) | Named::Fresh(_, list) = pass.named {
                     listed |= bits(list);
                 }

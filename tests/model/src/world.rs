@@ -48,6 +48,7 @@ pub enum Action {
     Step { process: usize, object: usize, outcome: Outcome },
     Refresh { process: usize, object: usize },
     Poll(usize),
+    PollLags(usize),
     Tick,
     Commit(usize),
     Vanish(usize),
@@ -62,11 +63,13 @@ pub enum Action {
     Forge(usize, u8),
 }
 
-const OUTCOMES: [Outcome; 8] = [
+const OUTCOMES: [Outcome; 10] = [
     Outcome::Works,
     Outcome::NoAnswer,
     Outcome::AnswerLost,
     Outcome::Empty,
+    Outcome::Mixed,
+    Outcome::Lags,
     Outcome::Unsent,
     Outcome::Refused,
     Outcome::RefusedAfter,
@@ -82,6 +85,7 @@ pub(crate) fn actions(scene: &Scene, state: &State, mut each: impl FnMut(Action)
             each(Action::Refresh { process, object });
         }
         each(Action::Poll(process));
+        each(Action::PollLags(process));
         each(Action::Crash(process));
         each(Action::Lead(process));
     }
@@ -127,7 +131,8 @@ pub fn is_fair(action: Action) -> bool {
         | Action::Vanish(_)
         | Action::Finish(_)
         | Action::Swap(Credentials::Ours) => true,
-        Action::Crash(_)
+        Action::PollLags(_)
+        | Action::Crash(_)
         | Action::Lead(_)
         | Action::Swap(_)
         | Action::Edit(..)
@@ -157,8 +162,13 @@ fn step(scene: &Scene, core: &mut Core, state: &State, action: Action) -> Steppe
         Action::Step { process, object, outcome } => return operate(scene, core, state, process, object, outcome),
         Action::Refresh { process, object } => refresh(&mut next, process, object)?,
         Action::Poll(process) => {
-            let list = (state.credentials != Credentials::Revoked).then(|| state.list(scene.hides_deleting))?;
+            let list = (state.credentials != Credentials::Revoked).then(|| state.list(scene.hides_deleting, false))?;
             next.processes[process].inventory = Some(list);
+        }
+        Action::PollLags(process) => {
+            scene.reads_lag.then_some(())?;
+            next.left.loss = state.left.loss.checked_sub(1)?;
+            next.processes[process].inventory = Some(state.list(scene.hides_deleting, true));
         }
         Action::Tick => tick(scene, &mut next)?,
         Action::Commit(slot) => {
@@ -195,7 +205,7 @@ fn step(scene: &Scene, core: &mut Core, state: &State, action: Action) -> Steppe
 
 /// I8: everybody knows all there is to know, and a pass over any object changes nothing.
 pub(crate) fn is_still(scene: &Scene, core: &mut Core, state: &State) -> bool {
-    let list = state.list(scene.hides_deleting);
+    let list = state.list(scene.hides_deleting, false);
     let calm = |process: &Process| {
         let idle = (0..OBJECTS).all(|object| process.current[object] && !process.pass[object].on);
         idle && process.inventory == Some(list)
@@ -251,6 +261,9 @@ fn tick(scene: &Scene, next: &mut State) -> Option<()> {
         (attempt.flying == 0 || age < OLD || scene.commits_late).then_some(())?;
         attempt.age = age;
     }
+    for record in &mut next.records {
+        record.young = record.young.saturating_sub(1);
+    }
     for process in &mut next.processes {
         for memory in &mut process.memory {
             memory.empty_look.1 = false;
@@ -279,7 +292,9 @@ fn land(scene: &Scene, next: &mut State, slot: usize) -> Option<Result<(), Breac
     if scene.unique_names && next.taken(attempt.name, attempt.foreign, NONE) {
         return Some(Ok(()));
     }
-    let made = next.commit(attempt.name, attempt.object, attempt.foreign);
+    // Committed late, it is known to every read all the same once the quarantine is over.
+    let young = if scene.reads_lag { OLD - attempt.age.min(OLD) } else { 0 };
+    let made = next.commit(attempt.name, attempt.object, attempt.foreign, young);
     Some(made.map(|_| ()).ok_or_else(|| Breach::bound("no record slot is left")))
 }
 
