@@ -297,6 +297,9 @@ fn elsewhere(identity: &Identity, who: &Who) -> Option<String> {
     }
 }
 
+/// How far a read may lag behind while a deletion is under way.
+const READ_LAG: Duration = Duration::from_secs(30);
+
 /// What an absence says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -308,18 +311,21 @@ enum Verdict {
     TooEarly(Duration),
 }
 
-/// Judges an absence. A read may lag behind a create by the quarantine, as its commit may; that our own DELETE was answered
-/// with 204 is later news than any read can bring.
+/// Judges an absence. A read may lag behind a create, as its commit may, by the quarantine. Once the control plane has taken
+/// our DELETE on the registration goes by itself, so that less caution is enough; and an answer that it is gone (204) is
+/// later news than any read can bring.
 fn judge(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> Verdict {
     if !is_proof(case, identity, who, absence) {
         return Verdict::Unproven;
     }
+    let asked = case.memory.delete_accepted.is_some() || case.recorded.delete_requested_at.is_some();
     let done = case.memory.delete_accepted.as_ref().is_some_and(|accepted| accepted.done);
-    let (now, quarantine) = (case.observed.remote_now.unwrap_or(case.now), case.policy.quarantine);
+    let lag = case.policy.quarantine.min(if asked { READ_LAG } else { Duration::MAX });
+    let now = case.observed.remote_now.unwrap_or(case.now);
     match identity.created {
         // A time further ahead than that is no time.
-        Some(created) if !done && now.duration_since(created).unsigned_abs() < quarantine => {
-            Verdict::TooEarly(quarantine.saturating_sub(elapsed(created, now)))
+        Some(created) if !done && now.duration_since(created).unsigned_abs() < lag => {
+            Verdict::TooEarly(lag.saturating_sub(elapsed(created, now)))
         }
         Some(_) | None => Verdict::Gone,
     }

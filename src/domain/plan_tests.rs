@@ -310,7 +310,10 @@ fn no_absence_counts_while_a_read_may_not_know_the_registration_yet() {
         s.memory.delete_accepted = Some(accepted(&who()));
         s.recorded.delete_requested_at = Some(at(990));
     };
-    assert_eq!(verdict(&made(980), asked), Verdict::TooEarly(secs(100)), "it will go, says the answer");
+    assert_eq!(verdict(&made(980), asked), Verdict::TooEarly(secs(10)), "it will go, says the answer");
+    assert_eq!(verdict(&made(970), asked), Verdict::Gone);
+    let before = |s: &mut Scene| s.recorded.delete_requested_at = Some(at(990));
+    assert_eq!(verdict(&made(980), before), Verdict::TooEarly(secs(10)), "whoever was told so");
     let done = |s: &mut Scene| s.memory.delete_accepted = Some(Accepted { done: true, ..accepted(&who()) });
     assert_eq!(verdict(&made(980), done), Verdict::Gone, "it is gone, says the answer");
     let unproven = |s: &mut Scene| s.policy.quarantine = secs(0);

@@ -77,7 +77,7 @@ fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
         }
         Sighting::Absent(absence) => match judge(case, identity, who, *absence) {
             Verdict::Gone => gone(uuid),
-            Verdict::TooEarly(left) => too_early(case, uuid, left),
+            Verdict::TooEarly(left) => too_early(uuid, left),
             Verdict::Unproven => unproven(identity, who, absence.tenant),
         },
         // The sighting answers an earlier question of this pass: never act on another registration's record.
@@ -92,10 +92,9 @@ fn gone(uuid: ClusterUuid) -> Plan {
     go_on(Step::Release, Reason::DeletionRequested, format!("registration {uuid} is gone"))
 }
 
-fn too_early(case: &Case<'_>, uuid: ClusterUuid, left: Duration) -> Plan {
+fn too_early(uuid: ClusterUuid, left: Duration) -> Plan {
     let message = format!(
-        "registration {uuid} is not found, but it was made less than {} s ago and reads may lag behind; waiting until then",
-        case.policy.quarantine.as_secs()
+        "registration {uuid} is not found, but it was made a moment ago and a read may lag behind; looking again until that cannot be"
     );
     rest(Reason::DeletionRequested, Stance::Progress, Again::After(left.min(PACE)), message)
 }
