@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use testbed::{Login, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, Testbed, wait_until};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Testbeds at once.
-static ROOM: Semaphore = Semaphore::const_new(2);
+/// Testbeds at once: what runs on them mostly waits. More than the shared ones of a target, which are never given back.
+static ROOM: Semaphore = Semaphore::const_new(4);
 
 /// A deadline that is never reached when all is well.
 pub const SOON: Duration = Duration::from_secs(60);
