@@ -34,7 +34,7 @@ pub const LONG: Duration = Duration::from_secs(120);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
 /// Scenarios at once. Most of their time they wait for a back-off, a quarantine or a poll.
-static TURNS: Semaphore = Semaphore::const_new(3);
+static TURNS: Semaphore = Semaphore::const_new(4);
 /// Testbeds that no scenario is using. One on which a scenario failed does not come back.
 static FREE: Mutex<Vec<Stage>> = Mutex::new(Vec::new());
 
@@ -136,8 +136,9 @@ impl Stage {
         change(&mut config);
         let simulator = Simulator::start(config).unwrap();
         let plane = Plane { name: name.to_owned(), simulator };
-        self.world.connect_secret(name, &[("url", plane.simulator.url())]).await;
-        self.world.apply(&control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }))).await;
+        let secret = self.world.secret(name, &[("url", plane.simulator.url())]);
+        let object = control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }));
+        self.world.apply_all(vec![secret, object]).await;
         plane
     }
 
@@ -167,8 +168,7 @@ impl Stage {
     /// The control plane has answered once: what comes now does not wait for that.
     pub async fn until_plane_ready(&self, name: &str) {
         self.eventually(&format!("control plane {name} Ready"), async || {
-            let text = self.world.kubectl(&["get", "rcp", name, "-o", "json"]).await;
-            let object: Value = serde_json::from_str(&text).unwrap();
+            let object = self.world.plane(name).await;
             if condition(&object, "Ready").0 == "True" { Ok(()) } else { Err(object["status"].clone()) }
         })
         .await;
