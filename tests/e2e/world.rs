@@ -161,6 +161,24 @@ impl World {
         self.kubectl(&["delete", "rcl", name, "-n", TEAM, "--wait=false"]).await;
     }
 
+    /// Asks for an object's deletion at any moment of its life, also while the operator writes its finalizer.
+    ///
+    /// Without a condition the API server would look for finalizers first and delete afterwards: one that is written in
+    /// between is lost, the object goes at once, and what was being made for it stays. No operator can prevent that.
+    pub async fn delete_as_seen(&self, name: &str) {
+        while let Some(object) = self.get(name).await {
+            let version = &object["metadata"]["resourceVersion"];
+            let condition = json!({ "preconditions": { "resourceVersion": version } }).to_string().into_bytes();
+            let path = format!("/apis/{API}/namespaces/{TEAM}/runaiclusters/{name}");
+            let request = http::Request::delete(path).header("content-type", "application/json").body(condition);
+            match self.client.request::<Value>(request.unwrap()).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                done => return drop(done.unwrap()),
+            }
+        }
+    }
+
     /// What the API server has under this path, as the administrator sees it; `None` if there is no such thing.
     ///
     /// Not by kubectl: whoever waits looks four times a second, and many wait at the same time.
