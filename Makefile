@@ -10,6 +10,9 @@ CHART := charts/$(OPERATOR)
 FUZZ_SECONDS ?= 60
 CHAOS_ROUNDS ?= 200
 
+# Tests that need a Kubernetes API mostly wait: for a back-off, a quarantine, a poll. Six at once suit two cores.
+export RUST_TEST_THREADS ?= 6
+
 TOOLS := target/tools/bin
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 

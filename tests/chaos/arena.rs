@@ -9,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use kube::api::{Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{
+    Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
+};
 use kube::core::GroupVersionKind;
 use runai_simulator::{Config, DisconnectedPolicy, Identity, Simulator, Tenant};
 use serde_json::{Value, json};
@@ -153,14 +155,22 @@ impl Arena {
         }
     }
 
-    /// Asks for an object's deletion.
+    /// Asks for an object's deletion, as it is seen: a finalizer that is written at the same moment is not to be lost,
+    /// which the API server itself does not see to.
     pub async fn delete(&self, name: &str) {
         let api = self.clusters();
-        let deleted = retry("delete", async || api.delete(name, &DeleteParams::default()).await.map(drop)).await;
-        match deleted {
-            Ok(()) => {}
-            Err(kube::Error::Api(status)) if status.code == 404 => {}
-            Err(error) => panic!("delete {name}: {error}"),
+        let delete = async || {
+            let Some(seen) = api.get_opt(name).await? else { return Ok(()) };
+            let condition = Preconditions { resource_version: seen.metadata.resource_version, uid: None };
+            api.delete(name, &DeleteParams::default().preconditions(condition)).await.map(drop)
+        };
+        loop {
+            match retry("delete", delete).await {
+                Ok(()) => return,
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => panic!("delete {name}: {error}"),
+            }
         }
     }
 

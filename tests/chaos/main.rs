@@ -17,7 +17,10 @@ mod schedule;
 mod strike;
 mod table;
 
+use std::sync::Mutex;
+
 use arena::Arena;
+use futures::future::join_all;
 use round::Round;
 use schedule::Schedule;
 use table::Table;
@@ -25,6 +28,8 @@ use table::Table;
 /// Without a wish: a few rounds, always the same.
 const SEED: u64 = 2;
 const ROUNDS: u64 = 6;
+/// Rounds at once, each in an arena of its own: most of a round is waiting.
+const ARENAS: usize = 2;
 
 fn wish(name: &str, otherwise: u64) -> u64 {
     std::env::var(name).map_or(otherwise, |text| text.parse().unwrap_or_else(|_| panic!("{name}={text} is no number")))
@@ -34,20 +39,28 @@ fn wish(name: &str, otherwise: u64) -> u64 {
 async fn campaign() {
     let (seed, rounds) = (wish("CHAOS_SEED", SEED), wish("CHAOS_ROUNDS", ROUNDS));
     println!("CHAOS_SEED={seed} CHAOS_ROUNDS={rounds}");
+    let table = Mutex::new(Table::default());
+    let seeds: Vec<_> = (seed..seed + rounds).collect();
+    let sides = (0..ARENAS.min(seeds.len())).map(|side| play(seeds.iter().copied().skip(side).step_by(ARENAS), &table));
+    join_all(sides).await;
+    let table = table.into_inner().unwrap();
+    println!("{table}");
+    assert!(table.is_clean(), "invariants were broken; see above");
+}
+
+/// Plays these rounds in one arena, one after the other.
+async fn play(seeds: impl Iterator<Item = u64>, table: &Mutex<Table>) {
     let mut arena = Arena::start().await;
-    let mut table = Table::default();
-    for seed in seed..seed + rounds {
+    for seed in seeds {
         let schedule = Schedule::draw(seed);
         let verdict = Round::play(&mut arena, &schedule).await;
         let clean = verdict.violations.is_empty();
         if !clean {
             arena.keep_evidence(seed, &verdict.details);
         }
-        table.add(&schedule, verdict);
+        table.lock().unwrap().add(&schedule, verdict);
         if !clean {
             arena.scrub().await;
         }
     }
-    println!("{table}");
-    assert!(table.is_clean(), "invariants were broken; see above");
 }

@@ -15,7 +15,7 @@ mod world;
 
 use tokio::sync::Semaphore;
 
-/// One test at a time: they measure.
+/// Whoever makes or deletes many objects does it alone; what merely waits needs no quiet machine.
 static ALONE: Semaphore = Semaphore::const_new(1);
 /// Latency of the control plane's answers, as in the measurements of other operators.
 const LATENCY_MS: u64 = 30;

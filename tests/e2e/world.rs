@@ -10,13 +10,14 @@ use serde_json::{Value, json};
 use testbed::{Login, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, Testbed, wait_until};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// Testbeds at once.
-static ROOM: Semaphore = Semaphore::const_new(2);
+/// Testbeds at once: what runs on them mostly waits. More than the shared ones of a target, which are never given back.
+static ROOM: Semaphore = Semaphore::const_new(6);
 
 /// A deadline that is never reached when all is well.
 pub const SOON: Duration = Duration::from_secs(60);
 /// The namespace of the objects under test.
 pub const TEAM: &str = "team-a";
+const API: &str = "runai-operator.io/v1alpha1";
 /// Flags that make doubts short: for servers whose commits the test controls.
 pub const SHORT_DOUBT: [&str; 2] = ["--create-deadline=4s", "--create-quarantine=15s"];
 
@@ -68,6 +69,7 @@ pub struct World {
     pub simulator: Simulator,
     pub bed: Testbed,
     pub login: Login,
+    client: kube::Client,
     args: Vec<String>,
     log: &'static str,
     _room: SemaphorePermit<'static>,
@@ -84,7 +86,8 @@ impl World {
         let login =
             bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();
         let operator = start_operator(&bed, &login, &setup.args, setup.log);
-        let mut world = Self { operator, simulator, bed, login, args: setup.args, log: setup.log, _room: room };
+        let client = bed.client().await.unwrap();
+        let mut world = Self { operator, simulator, bed, login, client, args: setup.args, log: setup.log, _room: room };
         world.connect_secret("connection", &[]).await;
         world.apply(&control_plane("default", "connection", &setup.control_plane)).await;
         world.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": TEAM } })).await;
@@ -117,18 +120,27 @@ impl World {
         self.bed.kubectl_apply(&manifest.to_string()).await.unwrap_err().to_string()
     }
 
+    /// Applies many manifests at once.
+    pub async fn apply_all(&self, items: Vec<Value>) {
+        self.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await;
+    }
+
     /// Writes a connection Secret to this world's simulator; `over` replaces or adds keys.
     pub async fn connect_secret(&self, name: &str, over: &[(&str, &str)]) {
+        self.apply(&self.secret(name, over)).await;
+    }
+
+    /// That Secret, to be applied along with others.
+    pub fn secret(&self, name: &str, over: &[(&str, &str)]) -> Value {
         let mut data =
             json!({ "url": self.simulator.url(), "clientID": "operator", "clientSecret": "operator-secret" });
         for (key, value) in over {
             data[*key] = json!(value);
         }
-        self.apply(&json!({
+        json!({
             "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
             "metadata": { "name": name, "namespace": OPERATOR_NAMESPACE }, "stringData": data,
-        }))
-        .await;
+        })
     }
 
     pub async fn kubectl(&self, args: &[&str]) -> String {
@@ -149,17 +161,73 @@ impl World {
         self.kubectl(&["delete", "rcl", name, "-n", TEAM, "--wait=false"]).await;
     }
 
-    /// The object as it is; `None` if it is gone.
-    pub async fn get(&self, name: &str) -> Option<Value> {
-        let args = ["get", "rcl", name, "-n", TEAM, "-o", "json", "--ignore-not-found"];
-        let text = self.bed.kubectl(&args).await.unwrap();
-        (!text.stdout.trim().is_empty()).then(|| serde_json::from_str(&text.stdout).unwrap())
+    /// Asks for an object's deletion at any moment of its life, also while the operator writes its finalizer.
+    ///
+    /// Without a condition the API server would look for finalizers first and delete afterwards: one that is written in
+    /// between is lost, the object goes at once, and what was being made for it stays. No operator can prevent that.
+    pub async fn delete_as_seen(&self, name: &str) {
+        while let Some(object) = self.get(name).await {
+            let version = &object["metadata"]["resourceVersion"];
+            let condition = json!({ "preconditions": { "resourceVersion": version } }).to_string().into_bytes();
+            let path = format!("/apis/{API}/namespaces/{TEAM}/runaiclusters/{name}");
+            let request = http::Request::delete(path).header("content-type", "application/json").body(condition);
+            match self.client.request::<Value>(request.unwrap()).await {
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(kube::Error::Api(status)) if status.code == 404 => return,
+                done => return drop(done.unwrap()),
+            }
+        }
     }
 
-    /// All objects of `team-a`.
+    /// What the API server has under this path, as the administrator sees it; `None` if there is no such thing.
+    ///
+    /// Not by kubectl: whoever waits looks four times a second, and many wait at the same time.
+    pub async fn read(&self, path: &str) -> Option<Value> {
+        let answer = wait_until(SOON, path, async || {
+            let request = http::Request::get(path).body(Vec::new()).unwrap();
+            match self.client.request::<Value>(request).await {
+                Ok(found) => Ok(Some(found)),
+                Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+                Err(error) => Err(error.to_string()),
+            }
+        });
+        let mut found = answer.await.unwrap_or_else(|error| panic!("{error}\n--- operator\n{}", self.tail()))?;
+        // As kubectl shows it.
+        let forget = |object: &mut Value| object["metadata"].as_object_mut().map(|meta| meta.remove("managedFields"));
+        forget(&mut found);
+        found["items"].as_array_mut().into_iter().flatten().for_each(|object| drop(forget(object)));
+        Some(found)
+    }
+
+    /// The object as it is; `None` if it is gone.
+    pub async fn get(&self, name: &str) -> Option<Value> {
+        self.get_in(TEAM, name).await
+    }
+
+    /// The same in another namespace.
+    pub async fn get_in(&self, namespace: &str, name: &str) -> Option<Value> {
+        self.read(&format!("/apis/{API}/namespaces/{namespace}/runaiclusters/{name}")).await
+    }
+
+    /// All objects of `team-a`; none if there is no such kind.
     pub async fn all(&self) -> Vec<Value> {
-        let text = self.kubectl(&["get", "rcl", "-n", TEAM, "-o", "json"]).await;
-        serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().cloned().unwrap_or_default()
+        self.all_in(TEAM).await
+    }
+
+    /// The same in another namespace.
+    pub async fn all_in(&self, namespace: &str) -> Vec<Value> {
+        let list = self.read(&format!("/apis/{API}/namespaces/{namespace}/runaiclusters")).await;
+        list.map_or_else(Vec::new, |list| list["items"].as_array().cloned().unwrap_or_default())
+    }
+
+    /// A control plane object, which has to exist.
+    pub async fn plane(&self, name: &str) -> Value {
+        self.read(&format!("/apis/{API}/runaicontrolplanes/{name}")).await.unwrap()
+    }
+
+    /// A namespace, be it on its way out; `None` if it is gone.
+    pub async fn namespace(&self, name: &str) -> Option<Value> {
+        self.read(&format!("/api/v1/namespaces/{name}")).await
     }
 
     /// Waits until the object fulfils `wanted`; returns it.

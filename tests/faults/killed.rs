@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::future::join_all;
 use runai_simulator::{DisconnectedPolicy, FaultAction, FaultRule, Operation, Phase, UniqueNames};
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ async fn an_operator_killed_again_and_again_registers_each_object_once_and_leave
 
     let passing: Vec<_> = (0..PASSERS_BY).map(|index| format!("passing-{index}")).collect();
     crowd::apply(&world, &passing, spec).await;
-    crowd::delete(&world, &passing).await;
+    join_all(passing.iter().map(|name| world.delete_as_seen(name))).await;
     for names in names.chunks(BATCH) {
         crowd::delete(&world, names).await;
         kill_at_random(&mut world, &mut rng).await;

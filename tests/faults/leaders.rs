@@ -10,6 +10,8 @@ use crate::crowd;
 use crate::world::{SHORT_DOUBT, SOON, Setup, World};
 
 const OBJECTS: usize = 40;
+/// Longer than the lease (15 s) and, after it, the quarantine (15 s): the standby has finished what was left open.
+const PAUSE: Duration = Duration::from_secs(35);
 
 async fn leads(operator: &OperatorProcess) -> Result<(), String> {
     let text = operator.metrics().await.map_err(|error| error.to_string())?;
@@ -56,7 +58,7 @@ async fn a_paused_killed_or_leaving_leader_is_followed_by_the_standby_without_du
     let made_by_the_first = world.simulator.live_clusters().len();
     assert!(made_by_the_first < OBJECTS, "the pause came too late to be in the middle");
     until_leads(&next, Duration::from_secs(30)).await;
-    tokio::time::sleep(Duration::from_secs(60).saturating_sub(paused.elapsed())).await;
+    tokio::time::sleep(PAUSE.saturating_sub(paused.elapsed())).await;
     world.operator.sigcont().unwrap();
     let status = world.operator.wait_exit(SOON).await.unwrap();
     assert!(!status.success() && status.code().is_some(), "the old leader must end itself with an error: {status}");

@@ -129,7 +129,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(world: &World, kind: Kind, seed: u64) -> Self {
+    fn set(kind: Kind, seed: u64) -> Self {
         // Uuids come from the seed, and no two control planes share one.
         let mut config = Config { seed, ..Config::default() };
         config.names.unique = UniqueNames::Off;
@@ -139,10 +139,14 @@ impl Stage {
         if kind.name == "nameless" {
             config.token.format = TokenFormat::Opaque;
         }
-        let simulator = Simulator::start(config).unwrap();
-        world.connect_secret(kind.name, &[("url", simulator.url())]).await;
-        world.apply(&control_plane(kind.name, kind.name, &json!({ "pollInterval": "5s" }))).await;
-        Self { kind, simulator, posted: None, kept_going: true }
+        Self { kind, simulator: Simulator::start(config).unwrap(), posted: None, kept_going: true }
+    }
+
+    /// What connects the operator with it.
+    fn manifests(&self, world: &World) -> [Value; 2] {
+        let name = self.kind.name;
+        let secret = world.secret(name, &[("url", self.simulator.url())]);
+        [secret, control_plane(name, name, &json!({ "pollInterval": "5s" }))]
     }
 
     fn object(&self, who: Who) -> String {
@@ -248,10 +252,6 @@ fn find<'a>(objects: &'a [Value], name: &str) -> Option<&'a Value> {
     objects.iter().find(|object| object["metadata"]["name"] == name)
 }
 
-async fn apply_all(world: &World, items: Vec<Value>) {
-    world.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await;
-}
-
 async fn delete_all(world: &World, stages: &[Stage], who: Who) {
     let names: Vec<_> = stages.iter().map(|stage| stage.object(who)).collect();
     crate::crowd::delete(world, &names).await;
@@ -261,7 +261,7 @@ async fn delete_all(world: &World, stages: &[Stage], who: Who) {
 /// doubtful ones is lost.
 async fn set_the_stages(world: &World, stages: &mut [Stage]) {
     let manifests = |stage: &Stage| [Who::Live, Who::Going, Who::Leaving].map(|who| stage.manifest(who));
-    apply_all(world, stages.iter().flat_map(manifests).collect()).await;
+    world.apply_all(stages.iter().flat_map(manifests).collect()).await;
     crate::crowd::until_ready(world, SOON, 3 * stages.len()).await;
     delete_all(world, stages, Who::Going).await;
     for stage in &*stages {
@@ -273,7 +273,7 @@ async fn set_the_stages(world: &World, stages: &mut [Stage]) {
         let loss = FaultAction::LateCommit { seconds: LATE, loss: Loss::Reset };
         stage.simulator.add_fault(FaultRule::on(Operation::Create, loss).times(1));
     }
-    apply_all(world, stages.iter().map(|stage| stage.manifest(Who::Doubt)).collect()).await;
+    world.apply_all(stages.iter().map(|stage| stage.manifest(Who::Doubt)).collect()).await;
     for stage in stages {
         let name = stage.object(Who::Doubt);
         let lost = |simulator: &Simulator| {
@@ -294,10 +294,8 @@ async fn answers_that_prove_nothing_release_nothing_send_nothing_twice_and_are_n
     let setup =
         Setup::default().args(&["--create-deadline=4s", &format!("--create-quarantine={}s", QUARANTINE.as_secs())]);
     let world = World::start(setup).await;
-    let mut stages = Vec::new();
-    for (kind, seed) in kinds().into_iter().zip(100..) {
-        stages.push(Stage::set(&world, kind, seed).await);
-    }
+    let mut stages: Vec<_> = kinds().into_iter().zip(100..).map(|(kind, seed)| Stage::set(kind, seed)).collect();
+    world.apply_all(stages.iter().flat_map(|stage| stage.manifests(&world)).collect()).await;
     set_the_stages(&world, &mut stages).await;
     delete_all(&world, &stages, Who::Leaving).await;
 

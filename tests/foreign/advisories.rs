@@ -11,16 +11,13 @@ use crate::world::{TEAM, condition, control_plane, uuid};
 const SECRET: &str = "c4nary-client-secret";
 
 async fn plane_says(stage: &Stage, name: &str, reason: &str) -> Value {
-    let get = async || -> Value {
-        serde_json::from_str(&stage.world.kubectl(&["get", "rcp", name, "-o", "json"]).await).unwrap()
-    };
     stage
         .eventually(&format!("control plane {name}: {reason}"), async || {
-            let object = get().await;
+            let object = stage.world.plane(name).await;
             if condition(&object, "Ready").1 == reason { Ok(()) } else { Err(object["status"].clone()) }
         })
         .await;
-    get().await
+    stage.world.plane(name).await
 }
 
 /// One invalid duration in one object stopped the controller for every object of the kind.

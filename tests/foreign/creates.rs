@@ -1,5 +1,6 @@
 //! Bugs that made a second resource, or none for ever: the id of what was created got lost.
 
+use futures::future::join_all;
 use http::Method;
 use runai_simulator::{FaultAction, FaultRule, Operation, Phase, ResetPhase};
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,7 +8,7 @@ use serde_json::json;
 
 use crate::gate::Act;
 use crate::stage::{INTENT_NOTE, Stage, on_stage};
-use crate::world::{TEAM, uuid};
+use crate::world::uuid;
 
 /// The answer to the next POST comes almost a second after the commit, just within the create deadline.
 fn slow_answer() -> FaultRule {
@@ -162,9 +163,12 @@ fn crossplane_749_objects_deleted_while_they_are_created_leave_nothing_behind() 
         }
         let items: Vec<_> = names.iter().map(|name| plane.object(name, json!({}))).collect();
         stage.world.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await;
-        let begun = |simulator: &runai_simulator::Simulator| !simulator.counters().create_requests_per_name.is_empty();
+        // Half of them are being made, and the others are about to be.
+        let half = names.len() / 2;
+        let begun =
+            |simulator: &runai_simulator::Simulator| simulator.counters().create_requests_per_name.len() >= half;
         assert!(plane.simulator.until(crate::stage::LONG, begun).await);
-        stage.world.kubectl(&["delete", "rcl", "-n", TEAM, "--all", "--wait=false"]).await;
+        join_all(names.iter().map(|name| stage.world.delete_as_seen(name))).await;
         for name in &names {
             stage.until_gone(name).await;
         }

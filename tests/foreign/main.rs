@@ -1,7 +1,7 @@
 //! Other operators' bugs, replayed: each test is one public bug or advisory, told as a scenario of this operator.
 //!
-//! What happened there, and why it cannot happen here, is told in docs/reliability.md. The scenarios share one testbed,
-//! one after the other; each has a control plane and objects of its own.
+//! What happened there, and why it cannot happen here, is told in docs/reliability.md. The scenarios take turns
+//! on a few testbeds; each has a control plane and objects of its own.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../matrix_cluster/gate.rs"]

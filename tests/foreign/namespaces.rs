@@ -1,7 +1,7 @@
 //! Bugs that kept a namespace from going: the way out needed something that was not to be had any more.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 use testbed::OPERATOR_NAMESPACE;
 
 use crate::stage::{Plane, Stage, on_stage};
@@ -14,8 +14,7 @@ async fn inhabited(stage: &Stage, plane: &Plane, namespace: &str) {
     stage.world.apply(&cluster(namespace, "inhabitant", spec)).await;
     stage
         .eventually("the inhabitant Ready", async || {
-            let args = ["get", "rcl", "inhabitant", "-n", namespace, "-o", "json"];
-            let object: Value = serde_json::from_str(&stage.world.kubectl(&args).await).unwrap();
+            let object = stage.world.get_in(namespace, "inhabitant").await.unwrap();
             if condition(&object, "Ready").0 == "True" { Ok(()) } else { Err(object) }
         })
         .await;
@@ -28,8 +27,7 @@ async fn delete(stage: &Stage, namespace: &str) {
 async fn gone(stage: &Stage, plane: &Plane, namespace: &str) {
     stage
         .eventually(&format!("namespace {namespace} to go"), async || {
-            let left = stage.world.kubectl(&["get", "namespace", namespace, "-o", "json", "--ignore-not-found"]).await;
-            if left.trim().is_empty() { Ok(()) } else { Err(left) }
+            stage.world.namespace(namespace).await.map_or(Ok(()), Err)
         })
         .await;
     assert!(plane.simulator.live_clusters().is_empty());
@@ -77,8 +75,7 @@ fn aso_4679_credentials_deleted_along_with_the_namespace_are_not_missed() {
         stage.world.kubectl(&["delete", "secret", "aso-4679", "-n", OPERATOR_NAMESPACE]).await;
         stage
             .eventually("the loss to be noticed", async || {
-                let text = stage.world.kubectl(&["get", "rcp", "aso-4679", "-o", "json"]).await;
-                let plane: Value = serde_json::from_str(&text).unwrap();
+                let plane = stage.world.plane("aso-4679").await;
                 if condition(&plane, "Ready").1 == "ConnectionInvalid" { Ok(()) } else { Err(plane["status"].clone()) }
             })
             .await;

@@ -26,9 +26,8 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(world: &World, kind: Kind, number: u16) -> Self {
+    async fn set(kind: Kind, number: u16) -> Self {
         let plane = Plane::start(number, kind.face.clone()).await;
-        connect(world, kind.name, &plane.server.url).await;
         Self { kind, plane }
     }
 
@@ -130,14 +129,11 @@ fn find<'a>(objects: &'a [Value], name: &str) -> Option<&'a Value> {
     objects.iter().find(|object| object["metadata"]["name"] == name)
 }
 
-async fn connect(world: &World, name: &str, url: &str) {
+/// What connects the operator with a control plane.
+fn connection(world: &World, name: &str, url: &str) -> [Value; 2] {
     let credentials = [("url", url), ("clientID", CLIENT_ID), ("clientSecret", CLIENT_SECRET)];
-    world.connect_secret(name, &credentials).await;
-    world.apply(&control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }))).await;
-}
-
-async fn apply_all(world: &World, items: Vec<Value>) {
-    world.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": items })).await;
+    let plane = control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }));
+    [world.secret(name, &credentials), plane]
 }
 
 async fn delete_all(world: &World, names: Vec<String>) {
@@ -147,8 +143,8 @@ async fn delete_all(world: &World, names: Vec<String>) {
 }
 
 async fn planes(world: &World) -> Vec<Value> {
-    let text = world.kubectl(&["get", "rcp", "-o", "json"]).await;
-    serde_json::from_str::<Value>(&text).unwrap()["items"].as_array().cloned().unwrap()
+    let list = world.read("/apis/runai-operator.io/v1alpha1/runaicontrolplanes").await.unwrap();
+    list["items"].as_array().cloned().unwrap()
 }
 
 /// Waits; panics with the operator's log when that takes too long, or when `kept` breaks on the way.
@@ -169,7 +165,7 @@ fn most_memory(pid: u32) -> u64 {
 async fn serve_the_others(world: &World, round: usize) -> Duration {
     let names: Vec<_> = (0..5).map(|n| format!("good-{round}-{n}")).collect();
     let started = Instant::now();
-    apply_all(world, names.iter().map(|name| cluster(TEAM, name, json!({}))).collect()).await;
+    world.apply_all(names.iter().map(|name| cluster(TEAM, name, json!({}))).collect()).await;
     until(world, 75, "the others are Ready", async || {
         let objects = world.all().await;
         let late =
@@ -190,15 +186,18 @@ async fn many_hostile_control_planes_at_once_harm_nobody() {
     let elsewhere = Hostile::start(|_, _| None).await;
     let mut stages = Vec::new();
     for (kind, number) in kinds(&elsewhere.url).into_iter().zip(1..) {
-        stages.push(Stage::set(&world, kind, number).await);
+        stages.push(Stage::set(kind, number).await);
     }
     // It lists, and then keeps whoever asks for a registration waiting.
     let hang = |_: &Honest, seen: &Seen, _| seen.path.contains("/clusters/").then_some(Act::Hang);
     let stuck = Plane::start(999, Arc::new(hang)).await;
     stuck.turn_hostile();
-    connect(&world, "stuck", &stuck.server.url).await;
+    let mut connections = connection(&world, "stuck", &stuck.server.url).to_vec();
+    connections.extend(stages.iter().flat_map(|stage| connection(&world, stage.kind.name, &stage.plane.server.url)));
+    world.apply_all(connections).await;
 
-    apply_all(&world, stages.iter().flat_map(|stage| ["live", "leaving"].map(|which| stage.manifest(which))).collect())
+    world
+        .apply_all(stages.iter().flat_map(|stage| ["live", "leaving"].map(|which| stage.manifest(which))).collect())
         .await;
     until(&world, 60, "all are registered", async || {
         let objects = world.all().await;
@@ -212,7 +211,7 @@ async fn many_hostile_control_planes_at_once_harm_nobody() {
     stages.iter().for_each(|stage| stage.plane.turn_hostile());
     let spec = json!({ "controlPlaneRef": { "name": "stuck" }, "adoption": { "uuid": answers::UUID } });
     let held = (0..STUCK).map(|n| cluster(TEAM, &format!("stuck-{n}"), spec.clone()));
-    apply_all(&world, stages.iter().map(|stage| stage.manifest("new")).chain(held).collect()).await;
+    world.apply_all(stages.iter().map(|stage| stage.manifest("new")).chain(held).collect()).await;
     delete_all(&world, stages.iter().map(|stage| stage.object("leaving")).collect()).await;
     let beside = serve_the_others(&world, 1).await;
     until(&world, 90, "every hostile control plane is named", async || {

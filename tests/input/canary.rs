@@ -248,8 +248,7 @@ async fn lists_and_tokens_that_fail(world: &World) {
 async fn plane_is(world: &World, status: &str, what: &str) {
     let what = format!("Ready={status} ({what})");
     let result = wait_until(SOON, &what, async || {
-        let text = world.kubectl(&["get", "rcp", "default", "-o", "json"]).await;
-        let object: Value = serde_json::from_str(&text).unwrap();
+        let object = world.plane("default").await;
         if condition(&object, "Ready").0 == status { Ok(()) } else { Err(object["status"].to_string()) }
     });
     if let Err(error) = result.await {

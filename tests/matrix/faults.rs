@@ -101,7 +101,7 @@ impl Fault {
     }
 
     /// What happens to one request of this kind; `None` if this fault does not strike it. Waits lie around the create
-    /// deadline of 1 s, and late commits well within the quarantine of 11 s, also when reads are 3 s old.
+    /// deadline of 2 s, and late commits well within the quarantine of 12 s, also when reads are 3 s old.
     pub fn action(self, operation: Operation, lane: &str, rng: &mut fastrand::Rng) -> Option<FaultAction> {
         let is_create = operation == Operation::Create;
         if self.is_of_reads() {
@@ -111,10 +111,10 @@ impl Fault {
         Some(match self {
             ResetPre => FaultAction::Reset { phase: ResetPhase::Pre },
             ResetPost => FaultAction::Reset { phase: ResetPhase::Post },
-            HangPre => FaultAction::Hang { seconds: 1.1 + rng.f64(), phase: Phase::Pre },
-            HangPost => FaultAction::Hang { seconds: 1.1 + rng.f64(), phase: Phase::Post },
+            HangPre => FaultAction::Hang { seconds: 2.1 + rng.f64(), phase: Phase::Pre },
+            HangPost => FaultAction::Hang { seconds: 2.1 + rng.f64(), phase: Phase::Post },
             LateReset if is_create => late(Loss::Reset, 0.2 + 2.5 * rng.f64()),
-            LateHang if is_create => late(Loss::Hang, 1.0 + 1.5 * rng.f64()),
+            LateHang if is_create => late(Loss::Hang, 1.5 + 1.5 * rng.f64()),
             LateReset | LateHang => FaultAction::Reset { phase: ResetPhase::Post },
             Broken => status(500, Phase::Pre),
             BrokenAfter => status(502, Phase::Post),

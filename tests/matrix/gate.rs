@@ -11,10 +11,14 @@ use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
 use http::{HeaderMap, Method, StatusCode, header};
+use testbed::wait_until;
 use tokio::net::TcpListener;
 
 /// Many times what an Event takes.
 const QUIET: Duration = Duration::from_millis(200);
+
+/// An Event that has not come by then never will.
+const TOLD: Duration = Duration::from_secs(10);
 
 /// Something that changes an object or a registration, such as `POST clusters` or `PATCH runaiclusters/status`.
 pub type Effect = String;
@@ -86,6 +90,16 @@ impl Gate {
             before = self.seen().len();
             tokio::time::sleep(QUIET).await;
         }
+    }
+
+    /// Waits until the trap has struck and so many Events were sent. On a busy machine the last Event may come long after
+    /// the object is gone; what never comes is for the caller to find.
+    pub async fn until_told(&self, events: usize) {
+        let told = wait_until(TOLD, "the trap and the Events", async || {
+            let seen = self.seen().iter().filter(|effect| *effect == "POST events").count();
+            if seen >= events && !self.is_set() { Ok(()) } else { Err(seen) }
+        });
+        let _ = told.await;
     }
 
     /// Whether a trap is still waiting.

@@ -31,7 +31,7 @@ struct Stage {
 }
 
 impl Stage {
-    async fn set(world: &World, row: Row, seed: u64) -> Self {
+    fn set(row: Row, seed: u64) -> Self {
         // Uuids come from the seed, and no two control planes share one.
         let mut config = Config { seed, ..Config::default() };
         config.names.unique = UniqueNames::Off;
@@ -56,9 +56,14 @@ impl Stage {
             simulator.patch(uuid, stuck).unwrap();
             uuid
         });
-        world.connect_secret(row.name, &[("url", simulator.url())]).await;
-        world.apply(&control_plane(row.name, row.name, &json!({ "pollInterval": "5s" }))).await;
         Self { row, simulator, holder }
+    }
+
+    /// What connects the operator with it.
+    fn manifests(&self, world: &World) -> [Value; 2] {
+        let name = self.row.name;
+        let secret = world.secret(name, &[("url", self.simulator.url())]);
+        [secret, control_plane(name, name, &json!({ "pollInterval": "5s" }))]
     }
 
     /// Waits until the object is where it was sent, with `rules` let loose on the way; then, with the faults over, until
@@ -130,10 +135,9 @@ impl Stage {
 async fn rows_of_single_remote_faults_end_as_if_nothing_had_happened() {
     let world = World::start(Setup::default().args(&DOUBT)).await;
     let elsewhere = Simulator::start(Config::default()).unwrap();
-    let mut stages = Vec::new();
-    for (row, seed) in rows(elsewhere.url()).into_iter().zip(1000..) {
-        stages.push(Stage::set(&world, row, seed).await);
-    }
+    let stages: Vec<_> =
+        rows(elsewhere.url()).into_iter().zip(1000..).map(|(row, seed)| Stage::set(row, seed)).collect();
+    world.apply_all(stages.iter().flat_map(|stage| stage.manifests(&world)).collect()).await;
     let objects = Objects::of(&world).await;
     let (calm, faulty): (Vec<_>, Vec<_>) = stages.iter().partition(|stage| !stage.row.is_faulty);
     let calm_lives = join_all(calm.iter().map(|stage| stage.live(&objects, None))).await;

@@ -213,7 +213,8 @@ fn lines(elsewhere: &str) -> Vec<Row> {
     // Committed all the same: a look finds the registration; name and deletion may be asked for once more.
     let done = Extra { puts: 1, changed: 1, deletes: 1, statuses: 5, events: 5, ..Extra::NONE };
     let reset = FaultAction::Reset { phase: ResetPhase::Pre };
-    let hang = |phase| FaultAction::Hang { seconds: 40.0, phase };
+    // Longer than the 20 s that a request may take; a list may take longer, and waits this one out.
+    let hang = |phase| FaultAction::Hang { seconds: 25.0, phase };
     vec![
         changes(Row { extra: again, ..row(15, "black-hole") }, &hang(Phase::Pre), 1),
         changes(Row { extra: done, ..row(15, "half-open") }, &hang(Phase::Post), 1),

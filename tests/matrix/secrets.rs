@@ -11,7 +11,7 @@ use crate::world::{Setup, World, condition, control_plane, message};
 /// Within this a changed Secret is in use, by the promise of the documentation.
 const PROMISE: Duration = Duration::from_secs(60);
 /// Longer than the first pauses between two refused logins.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn bundle(world: &World, pem: &str) {
     world

@@ -157,9 +157,7 @@ fn row_35_a_finalizer_taken_off_by_hand_deletes_nothing_and_the_orphan_is_counte
 
 /// Registrations that no object owns, by the control plane's status.
 async fn unmanaged(stage: &Stage, plane: &Plane) -> Option<i64> {
-    let object: Value =
-        serde_json::from_str(&stage.world.kubectl(&["get", "rcp", &plane.name, "-o", "json"]).await).unwrap();
-    object["status"]["registrations"]["unmanaged"].as_i64()
+    stage.world.plane(&plane.name).await["status"]["registrations"]["unmanaged"].as_i64()
 }
 
 /// Status and annotations both gone, and the process is a new one: the object owns nothing that it can prove, and the

@@ -1,7 +1,7 @@
 //! The fault matrix, rows 26 to 48: what happens to the Kubernetes side, and what others do behind the operator's back.
 //!
-//! Rows that other tests show in full are not repeated here; docs/reliability.md names them. The rows share one testbed,
-//! one after the other; each has a control plane and objects of its own.
+//! Rows that other tests show in full are not repeated here; docs/reliability.md names them. The rows take turns on
+//! a few testbeds; each has a control plane and objects of its own.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 #[path = "../e2e/world.rs"]

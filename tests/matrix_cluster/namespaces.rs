@@ -13,10 +13,7 @@ async fn namespace(stage: &Stage, name: &str) {
 
 async fn until_no_namespace(stage: &Stage, name: &str) {
     stage
-        .eventually(&format!("namespace {name} to go"), async || {
-            let left = stage.world.kubectl(&["get", "namespace", name, "-o", "json", "--ignore-not-found"]).await;
-            if left.trim().is_empty() { Ok(()) } else { Err(left) }
-        })
+        .eventually(&format!("namespace {name} to go"), async || stage.world.namespace(name).await.map_or(Ok(()), Err))
         .await;
 }
 
@@ -33,8 +30,7 @@ async fn registered(stage: &Stage, plane: &Plane, namespace: &str, name: &str) {
 }
 
 async fn get(stage: &Stage, namespace: &str, name: &str) -> serde_json::Value {
-    let text = stage.world.kubectl(&["get", "rcl", name, "-n", namespace, "-o", "json", "--ignore-not-found"]).await;
-    if text.trim().is_empty() { json!(null) } else { serde_json::from_str(&text).unwrap() }
+    stage.world.get_in(namespace, name).await.unwrap_or_default()
 }
 
 /// The worst order: the connection Secret goes, then the operator, then the namespace. A new process has no credentials:

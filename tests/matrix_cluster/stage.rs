@@ -1,12 +1,12 @@
-//! One testbed for many scenarios: a gate before the API server, and a control plane of its own for each scenario.
+//! A few testbeds for many scenarios: a gate before each API server, and a control plane of its own for each scenario.
 //!
-//! Tests of one target share it, one after the other, so that each row is a test with a name of its own and costs
-//! seconds. Owns what is shared. Must not know any scenario.
+//! Tests of one target take turns on them, so that each row is a test with a name of its own and costs seconds. Owns
+//! what is shared. Must not know any scenario.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
-use std::sync::LazyLock;
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,7 +14,7 @@ use runai_simulator::{Config, DisconnectedPolicy, JournalEntry, Operation, Simul
 use serde_json::{Value, json};
 use testbed::{Login, wait_until};
 use tokio::runtime::Runtime;
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::gate::Gate;
@@ -33,24 +33,32 @@ const NO_FINALIZER: &str = r#"{"metadata":{"finalizers":null}}"#;
 pub const LONG: Duration = Duration::from_secs(120);
 
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().unwrap());
-static STAGE: OnceCell<Mutex<Stage>> = OnceCell::const_new();
+/// Scenarios at once. Most of their time they wait for a back-off, a quarantine or a poll.
+static TURNS: Semaphore = Semaphore::const_new(4);
+/// Testbeds that no scenario is using. One on which a scenario failed does not come back.
+static FREE: Mutex<Vec<Stage>> = Mutex::new(Vec::new());
 
-/// The shared testbed. Its processes end with this one: the testbed's reaper sees to that.
+/// A shared testbed. Its processes end with this one: the testbed's reaper sees to that.
 pub struct Stage {
     pub world: World,
     pub gate: Gate,
     direct: Login,
 }
 
-/// Runs a scenario on the shared testbed, with an operator that is up and a gate that is open.
+/// Runs a scenario on a testbed that is its own meanwhile, with an operator that is up and a gate that is open.
 pub fn on_stage(scenario: impl AsyncFnOnce(&mut Stage)) {
     RUNTIME.block_on(async {
-        let stage = STAGE.get_or_init(|| async { Mutex::new(Stage::set().await) }).await;
-        let mut stage = stage.lock().await;
+        let _turn = TURNS.acquire().await.unwrap();
+        let free = FREE.lock().unwrap().pop();
+        let mut stage = match free {
+            Some(stage) => stage,
+            None => Stage::set().await,
+        };
         let begun = Instant::now();
         stage.reset().await;
         scenario(&mut stage).await;
         println!("{:.1} s", begun.elapsed().as_secs_f64());
+        FREE.lock().unwrap().push(stage);
     });
 }
 
@@ -128,8 +136,9 @@ impl Stage {
         change(&mut config);
         let simulator = Simulator::start(config).unwrap();
         let plane = Plane { name: name.to_owned(), simulator };
-        self.world.connect_secret(name, &[("url", plane.simulator.url())]).await;
-        self.world.apply(&control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }))).await;
+        let secret = self.world.secret(name, &[("url", plane.simulator.url())]);
+        let object = control_plane(name, name, &json!({ "pollInterval": "5s", "adoptionNamespaces": {} }));
+        self.world.apply_all(vec![secret, object]).await;
         plane
     }
 
@@ -159,8 +168,7 @@ impl Stage {
     /// The control plane has answered once: what comes now does not wait for that.
     pub async fn until_plane_ready(&self, name: &str) {
         self.eventually(&format!("control plane {name} Ready"), async || {
-            let text = self.world.kubectl(&["get", "rcp", name, "-o", "json"]).await;
-            let object: Value = serde_json::from_str(&text).unwrap();
+            let object = self.world.plane(name).await;
             if condition(&object, "Ready").0 == "True" { Ok(()) } else { Err(object["status"].clone()) }
         })
         .await;

@@ -76,9 +76,10 @@ fn row_31_a_silent_watch_leads_to_no_wrong_write() {
         stage.gate.rule(Method::GET, WATCH, Act::Mute, 1);
         stage.gate.cut();
         stage.gate.struck(LONG, WATCH, 1).await;
-        // Behind the operator's back one object is replaced by another of its name, and one changes its mind.
-        stage.world.delete("silent-replaced").await;
+        // Behind the operator's back one object is replaced by another of its name, and one changes its mind. The
+        // finalizer goes first: at no moment that a watch may show later is the object waiting for its deletion.
         stage.strip_finalizer("silent-replaced").await;
+        stage.world.delete("silent-replaced").await;
         stage.until_gone("silent-replaced").await;
         stage.world.apply(&plane.object("silent-replaced", json!({ "name": "silent-new" }))).await;
         stage.world.patch("silent-renamed", json!({ "spec": { "name": "silent-renamed-2" } })).await;

@@ -8,8 +8,7 @@ use crate::world::{Setup, TEAM, World, cluster, condition};
 
 async fn until_no_namespace(world: &World, namespace: &str) {
     eventually(world, &format!("namespace {namespace} to go"), async || {
-        let left = world.kubectl(&["get", "namespace", namespace, "-o", "json", "--ignore-not-found"]).await;
-        if left.trim().is_empty() { Ok(()) } else { Err(left) }
+        world.namespace(namespace).await.map_or(Ok(()), |left| Err(left.to_string()))
     })
     .await;
 }
@@ -20,11 +19,9 @@ async fn fill(world: &World, namespace: &str, names: &[&str]) {
         world.apply(&cluster(namespace, name, json!({ "version": "2.24" }))).await;
     }
     eventually(world, "all objects Ready", async || {
-        let text = world.kubectl(&["get", "rcl", "-n", namespace, "-o", "json"]).await;
-        let list: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let objects = list["items"].as_array().unwrap();
+        let objects = world.all_in(namespace).await;
         let ready = objects.iter().filter(|object| condition(object, "Ready").0 == "True").count();
-        if ready == names.len() { Ok(()) } else { Err(text) }
+        if ready == names.len() { Ok(()) } else { Err(format!("{objects:?}")) }
     })
     .await;
 }

@@ -97,8 +97,7 @@ pub async fn until_unregistered(world: &World, uuid: Uuid) {
 /// Waits for a condition of the control plane object.
 pub async fn until_plane(world: &World, kind: &str, status: &str, reason: &str) {
     eventually(world, &format!("control plane {kind}={status}/{reason}"), async || {
-        let plane: Value =
-            serde_json::from_str(&world.kubectl(&["get", "rcp", "default", "-o", "json"]).await).unwrap();
+        let plane = world.plane("default").await;
         let is = condition(&plane, kind);
         if is == (status.to_owned(), reason.to_owned()) { Ok(()) } else { Err(plane["status"].to_string()) }
     })

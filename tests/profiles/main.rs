@@ -118,12 +118,17 @@ async fn the_life_of_a_registration_on_every_profile() {
     for plane in &planes {
         plane.connect(&world).await;
     }
-    // Side by side on all control planes: most of it is waiting.
-    join_all(planes.iter().map(|plane| lives(&world, plane))).await;
-    join_all(planes.iter().map(|plane| is_adopted_and_stays(&world, plane))).await;
-    join_all(planes.iter().map(|plane| survives_a_lost_answer(&world, plane))).await;
-    join_all(planes.iter().map(|plane| goes_at_once_when_it_never_connected(&world, plane))).await;
-    join_all(planes.iter().map(|plane| is_deleted_by_somebody_else(&world, plane))).await;
+    // Side by side on all control planes, with objects of their own: most of it is waiting.
+    join_all(planes.iter().map(|plane| async {
+        tokio::join!(
+            lives(&world, plane),
+            is_adopted_and_stays(&world, plane),
+            survives_a_lost_answer(&world, plane),
+            goes_at_once_when_it_never_connected(&world, plane),
+            is_deleted_by_somebody_else(&world, plane),
+        )
+    }))
+    .await;
     for plane in &planes {
         let forbidden: Vec<_> = plane
             .simulator
