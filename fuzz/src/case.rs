@@ -244,6 +244,7 @@ fn memory(d: &mut Draw<'_>) -> Memory {
         intent: d.maybe(intent),
         unsent: d.maybe(attempt),
         empty_look: d.maybe(|d| (attempt(d), time(d))),
+        refused: d.maybe(|d| (attempt(d), trouble(d))),
         delete_accepted: d.maybe(|d| Accepted { origin: origin(d), credential: credential(d), done: d.flag() }),
         seen_by: d.maybe(who),
         renames: d.some(4, time),

@@ -258,7 +258,11 @@ impl Pass<'_> {
                 self.memory.unsent = Some(attempt);
                 self.observed.trouble = Some(trouble(error));
             }
-            Fate::Refused => self.observed.refused = Some(Self::refusal(error)),
+            Fate::Refused => {
+                let refusal = Self::refusal(error);
+                self.memory.refused = Some((attempt, refusal.clone()));
+                self.observed.refused = Some(refusal);
+            }
             Fate::Unknown => {
                 info!(object = %self.key, %error, "the answer to the create was lost; looking what became of it");
             }

@@ -117,6 +117,9 @@ impl<'c> Pass<'c> {
             key,
             object,
         };
+        let open = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
+        let refused = pass.memory.refused.as_ref().filter(|(attempt, _)| Some(*attempt) == open);
+        pass.observed.refused = refused.map(|(_, refusal)| refusal.clone());
         let question = pass.with_case(|case| (uuid_in_question(case), name_in_question(case).map(str::to_owned)));
         ctx.listen(&pass.key, &pass.object, question);
         pass.look_at_inventory();

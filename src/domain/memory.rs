@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::ids::{CredentialId, Origin};
-use super::observed::Who;
+use super::observed::{Trouble, Who};
 use super::plan::Marks;
 use super::reason::Reason;
 use super::recorded::{Identity, Intent};
@@ -34,6 +34,8 @@ pub struct Memory {
     /// The first look after the quarantine that found nothing, and of which attempt: another process may have begun
     /// another one since.
     pub empty_look: Option<(uuid::Uuid, Timestamp)>,
+    /// The refusal that answered the POST of this attempt.
+    pub refused: Option<(uuid::Uuid, Trouble)>,
     /// The answer to this object's own DELETE.
     pub delete_accepted: Option<Accepted>,
     /// Who saw this object's registration.
@@ -65,6 +67,7 @@ impl Memory {
         self.intent = Some(intent.clone());
         self.unsent = Some(intent.attempt);
         self.empty_look = None;
+        self.refused = None;
     }
 
     /// Notes that the object's metadata says `marks` now.
@@ -73,6 +76,7 @@ impl Memory {
             self.intent = None;
             self.unsent = None;
             self.empty_look = None;
+            self.refused = None;
         }
         if marks.identity.is_some() {
             self.learned = None;

@@ -222,7 +222,7 @@ pub struct Observed {
     pub remote_now: Option<Timestamp>,
     /// The attempt whose intent this pass wrote, while its POST may still be sent.
     pub armed: Option<uuid::Uuid>,
-    /// The POST of this pass was refused.
+    /// The POST of the open attempt was refused, in this pass or an earlier one.
     pub refused: Option<Trouble>,
     /// Whether the CRD itself is being deleted, if this pass looked.
     pub crd_deleting: Option<bool>,

@@ -297,7 +297,7 @@ fn elsewhere(identity: &Identity, who: &Who) -> Option<String> {
     }
 }
 
-/// How far a read may lag behind while a deletion is under way.
+/// How far a read may lag behind where less depends on it: see [`judge`] and `create`.
 const READ_LAG: Duration = Duration::from_secs(30);
 
 /// What an absence says.

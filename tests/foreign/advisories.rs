@@ -194,6 +194,8 @@ fn tekton_cve_2023_37264_a_name_is_no_identity() {
         // Put in the place of the object's own, which is gone.
         plane.apply(stage, "tekton-37264").await;
         let own = uuid(&stage.until_ready("tekton-37264").await);
+        // Older than any read may be, so that an absence counts.
+        plane.simulator.advance(std::time::Duration::from_secs(120));
         plane.simulator.remove(own).unwrap();
         let second = plane
             .simulator

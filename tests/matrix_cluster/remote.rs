@@ -74,6 +74,8 @@ fn row_43_a_control_plane_restored_from_a_backup_is_believed_with_care() {
         let again = uuid(&stage.until_ready("rewound-again").await);
         let seq = plane.simulator.last_seq();
         plane.simulator.restore(backup).unwrap();
+        // Older than any read may be, so that an absence counts.
+        plane.simulator.advance(Duration::from_secs(120));
 
         // Lost without a trace: shown, and made anew only where that is wished.
         let gone = ["ExternallyDeleted", "AbsenceUnproven"];

@@ -1,5 +1,7 @@
 //! Somebody changes a registration behind the operator's back.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use runai_simulator::{Operation, RecordPatch};
 use serde_json::{Value, json};
@@ -25,6 +27,8 @@ async fn changes_by_somebody_else_are_shown_or_corrected() {
     for (name, _) in &specs {
         ids.push(uuid(&world.until_ready(name).await));
     }
+    // Older than any read may be, so that an absence counts.
+    world.simulator.advance(Duration::from_secs(120));
     let seq = world.simulator.last_seq();
     tokio::join!(
         shifted(&world, ids[3]),

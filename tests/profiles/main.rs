@@ -231,6 +231,8 @@ async fn goes_at_once_when_it_never_connected(world: &World, plane: &Plane) {
 async fn is_deleted_by_somebody_else(world: &World, plane: &Plane) {
     let name = plane.apply(world, "robbed", json!({})).await;
     let id = uuid(&plane.until_ready(world, &name).await);
+    // Older than any read may be, so that an absence counts.
+    plane.simulator.advance(Duration::from_secs(120));
     plane.simulator.remove(id).unwrap();
     world
         .until_within(LONG, &name, "ExternallyDeleted", |object| {

@@ -105,9 +105,9 @@ impl World {
         self.check_single();
         pass.observed.named = Named::NotLooked;
         match (result, fault) {
-            (_, Fault::Refused | Fault::RefusedAfter) => pass.observed.refused = Some(failure(Reason::Rejected)),
+            (_, Fault::Refused | Fault::RefusedAfter) => pass.refused(Reason::Rejected),
             (None, _) | (Some(_), Fault::LostAnswer | Fault::CrashAfter) => {}
-            (Some(Err(_)), _) => pass.observed.refused = Some(failure(Reason::NameHeld)),
+            (Some(Err(_)), _) => pass.refused(Reason::NameHeld),
             (Some(Ok(record)), _) => {
                 let known = Identity { tenant: Some(record.tenant), ..self.identity(record.uuid) };
                 pass.memory.learned = Some(known);

@@ -65,6 +65,12 @@ impl Pass {
         }
     }
 
+    pub(super) fn refused(&mut self, why: Reason) {
+        self.observed.refused = Some(failure(why));
+        let attempt = self.recorded.intent.as_ref().map(|intent| intent.attempt);
+        self.memory.refused = attempt.map(|attempt| (attempt, failure(why)));
+    }
+
     fn fault(&mut self) -> Fault {
         self.faults.pop_front().unwrap_or(Fault::None)
     }
@@ -142,6 +148,9 @@ impl World {
         pass.observed.stale = self.now.duration_since(self.polled) > STALE;
         pass.observed.remote_now = (!self.setup.habits.dateless).then(|| self.api.clock(self.now));
         pass.observed.inventory = self.reads_fail.then(|| failure(Reason::ConnectionFailed));
+        let open = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
+        let refused = pass.memory.refused.clone().filter(|(attempt, _)| Some(*attempt) == open);
+        pass.observed.refused = refused.map(|(_, refusal)| refusal);
         self.look_again(&mut pass);
         pass
     }

@@ -3,19 +3,21 @@
 //! Owns "at most one registration". Holds as long as every POST is committed within the quarantine, or names are
 //! unique on the server.
 
+use std::time::Duration;
+
 use jiff::SignedDuration;
 
 use crate::domain::desired::{DeletionPolicy, Desired, Management};
 use crate::domain::ids::{ClusterDomain, ClusterUuid, Provenance, TenantId};
 use crate::domain::memory::{LOOK_GAP, elapsed};
-use crate::domain::observed::{RemoteCluster, Who};
+use crate::domain::observed::{RemoteCluster, Trouble, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::Intent;
 use crate::domain::schedule::backoff;
 
 use super::{
-    Again, Case, Look, Marks, NewCluster, Plan, Stale, Stance, Step, deletion_policy, go_on, hold, identity_of,
-    other_owner, read, rest, stalled, uuids,
+    Again, Case, Look, Marks, NewCluster, Plan, READ_LAG, Stale, Stance, Step, deletion_policy, go_on, hold,
+    identity_of, other_owner, read, rest, stalled, uuids,
 };
 
 /// `createdAt` may lie this much before the intent and still be ours: two clocks, millisecond rounding.
@@ -29,7 +31,7 @@ const MOST_NAMESAKES: usize = 1000;
 pub enum Fate {
     /// It certainly took no effect: the attempt may be made again.
     Unsent,
-    /// Refused. Believed once a look finds nothing of ours: a gateway may refuse after the commit.
+    /// Refused. Believed once looks find nothing of ours: a gateway may refuse after the commit.
     Refused,
     /// It may have taken effect, or may do so later.
     Unknown,
@@ -223,9 +225,8 @@ pub(super) fn looked_in_vain(case: &Case<'_>) -> Option<uuid::Uuid> {
 }
 
 fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
-    if case.observed.refused.is_some() {
-        // Refused, and nothing of ours is there: the answer can be believed.
-        return replace(case, Marks::default(), Reason::Rejected, "the request was refused");
+    if let Some(refusal) = &case.observed.refused {
+        return refused(case, intent, refusal);
     }
     let in_doubt = |again| {
         let message = format!(
@@ -242,6 +243,17 @@ fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
     match case.memory.empty_look {
         Some((of, first)) if of == intent.attempt && case.now.duration_since(first) >= LOOK_GAP => give_up(case),
         Some(_) | None => in_doubt(Again::After(LOOK_GAP.unsigned_abs())),
+    }
+}
+
+/// Refused, and nothing of ours is there. What is checked before all else refuses before a commit; any other refusal may
+/// be a gateway's that sent the request twice, and the look may lag.
+fn refused(case: &Case<'_>, intent: &Intent, refusal: &Trouble) -> Plan {
+    let outright = matches!(refusal.reason, Reason::AuthFailed | Reason::Forbidden);
+    let lag = if outright { Duration::ZERO } else { READ_LAG.min(case.policy.quarantine) };
+    match lag.saturating_sub(elapsed(intent.local_time, case.now)) {
+        Duration::ZERO => replace(case, Marks::default(), Reason::Rejected, "the request was refused"),
+        left => Plan { again: Again::After(left), ..hold(case, refusal) },
     }
 }
 

@@ -359,12 +359,19 @@ fn a_refusal_is_believed_after_a_look() {
     let refused = |reason| armed().but(|s| s.observed.refused = Some(trouble(reason)));
     for reason in [Reason::Rejected, Reason::NameHeld, Reason::Forbidden] {
         refused(reason).but(|s| s.observed.named = Named::NotLooked).looks_for("east");
-        refused(reason).clears();
+        refused(reason).but(|s| s.now = at(30)).clears();
         let cleared = refused(reason).but(|s| {
             s.recorded.intent = None;
             s.recorded.intent_annotated = false;
         });
         cleared.holds(reason);
+    }
+    refused(Reason::Forbidden).clears();
+    refused(Reason::AuthFailed).clears();
+    // The look may lag, and a gateway may have sent the request twice.
+    for reason in [Reason::Rejected, Reason::NameHeld] {
+        assert_eq!(refused(reason).rests(reason, Stance::Progress).again, Again::After(secs(20)));
+        refused(reason).but(|s| s.policy.quarantine = secs(10)).clears();
     }
     let committed = refused(Reason::Rejected).but(|s| s.observed.named = fresh(&[made()]));
     committed.looks(Look::Read(OURS));

@@ -4,7 +4,7 @@ use crate::domain::plan::{Fate, fate};
 use crate::mutant::Mutant;
 use crate::rules::Breach;
 use crate::shell::{Outcome, Stepped, Turn};
-use crate::state::{Credentials, Failure, Life, NONE, Named, OLD, Sight, seen};
+use crate::state::{Credentials, Failure, Life, NONE, Named, Sight, seen};
 
 impl Turn<'_> {
     pub(crate) fn create(mut self, outcome: Outcome, name: u8) -> Stepped {
@@ -28,7 +28,7 @@ impl Turn<'_> {
         let mut made = None;
         if takes_effect && !held && !refused {
             let maker = u8::try_from(self.object).unwrap_or(NONE);
-            let young = if self.scene.reads_lag { OLD } else { 0 };
+            let young = u8::from(self.scene.reads_lag);
             let Some(record) = self.state.commit(name, maker, foreign, young) else {
                 return Some(Err(Breach::bound("no record slot is left")));
             };
@@ -70,7 +70,15 @@ impl Turn<'_> {
                 self.memory().unsent = armed - 1;
                 self.pass().trouble = Some(Failure::Connection);
             }
-            Fate::Refused => self.pass().refused = Some(if held { Failure::Held } else { Failure::Rejected }),
+            Fate::Refused => {
+                let why = match status {
+                    Some(401) => Failure::Refused,
+                    Some(409) => Failure::Held,
+                    _ => Failure::Rejected,
+                };
+                self.memory().refused = Some((armed - 1, why));
+                self.pass().refused = Some(why);
+            }
             Fate::Unknown => {}
         }
         self.goes_on()

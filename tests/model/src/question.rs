@@ -14,7 +14,7 @@ use crate::domain::{
 use crate::mutant::Mutant;
 use crate::scenes::Scene;
 use crate::state::{
-    self, ATTEMPTS, Attempt, Credentials, Failure, List, NONE, Note, OBJECTS, OLD, Object, Pass, RECORDS, Seen, Sight,
+    self, ATTEMPTS, Attempt, Credentials, Failure, List, NONE, Note, OBJECTS, Object, Pass, RECORDS, Seen, Sight,
     State, Status, unseen,
 };
 
@@ -139,7 +139,7 @@ impl Question {
         Self {
             object: u8::try_from(object).unwrap_or(NONE),
             view,
-            memory: state::Memory { claim: NONE, ..of.memory[object] },
+            memory: state::Memory { claim: NONE, refused: None, ..of.memory[object] },
             pass: of.pass[object],
             attempts,
             foreign,
@@ -211,7 +211,8 @@ impl Question {
             origin: by.map(|_| origin()),
             credential: by.map(credential),
             created: Some(match self.pass.young[usize::from(slot)] {
-                young if young > 0 && self.ages => ago(i64::from(OLD - young) * TICK),
+                0 => ago(1_000),
+                _ if self.ages => now(),
                 _ => ago(1_000),
             }),
         }

@@ -47,9 +47,8 @@ pub(crate) fn of_state(state: &State, scene: &Scene) -> Option<Breach> {
         if of.here || of.left {
             continue;
         }
-        // Credentials that see less, or a replica that lags by more than 30 s, may take an accepted DELETE for a finished one:
-        // the control plane has it in hand.
-        let stays = if scene.narrow || scene.reads_lag { |life| life == Life::Live } else { exists };
+        // Credentials that see less may take an accepted DELETE for a finished one: the control plane has it in hand.
+        let stays = if scene.narrow { |life| life == Life::Live } else { exists };
         if let Some(slot) = made(stays).find(|slot| !taken_by_other(state, scene, object, *slot)) {
             return Some(Breach::of("I3", format!("object {object} is gone, its registration {slot} exists")));
         }

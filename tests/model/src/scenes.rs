@@ -50,7 +50,7 @@ pub struct Scene {
     pub lists_lie: bool,
     /// Lists may come out with wrong uuids.
     pub lists_mix: bool,
-    /// A read may come from a replica that lags by up to a quarantine.
+    /// A read may come from a replica that lags by up to half a quarantine.
     pub reads_lag: bool,
     /// The second object begins with a registration, and nobody touches it.
     pub registered: bool,

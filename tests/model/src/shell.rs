@@ -71,6 +71,8 @@ impl<'a> Turn<'a> {
         } else {
             turn.pass().on = true;
             turn.read_the_clock();
+            let memory = *turn.memory();
+            turn.pass().refused = memory.refused.filter(|(of, _)| *of == memory.intent).map(|(_, why)| why);
             turn.look_again();
             turn.note_in_vain(scene.has(Mutant::SkipTheLook));
         }
@@ -157,9 +159,9 @@ impl<'a> Turn<'a> {
             Outcome::Empty => scene.lists_lie && matches!(step, Do::LookNames(_)),
             Outcome::Mixed => scene.lists_mix && matches!(step, Do::LookNames(_)),
             Outcome::Lags => scene.reads_lag && reads,
-            Outcome::Unsent | Outcome::Refused | Outcome::LaterAfter => matches!(step, Do::Create(_)),
-            // Known not to be withstood: a refusal is believed after one look, and that look lags.
-            Outcome::RefusedAfter => !scene.reads_lag && matches!(step, Do::Create(_)),
+            Outcome::Unsent | Outcome::Refused | Outcome::RefusedAfter | Outcome::LaterAfter => {
+                matches!(step, Do::Create(_))
+            }
         };
         if !possible {
             return None;
@@ -291,7 +293,7 @@ impl<'a> Turn<'a> {
         self.pass().armed = intent.wrapping_add(1);
         if intent == NONE {
             let memory = self.memory();
-            *memory = Memory { intent: NONE, unsent: NONE, empty_look: (NONE, false), ..*memory };
+            *memory = Memory { intent: NONE, unsent: NONE, empty_look: (NONE, false), refused: None, ..*memory };
         }
         if note != Note::Nothing {
             self.memory().learned = NONE;
@@ -320,6 +322,7 @@ impl<'a> Turn<'a> {
         let slot = u8::try_from(slot).unwrap_or(NONE);
         let memory = self.memory();
         (memory.intent, memory.unsent, memory.empty_look) = (slot, slot, (NONE, false));
+        memory.refused = None;
         self.mark(outcome, Note::Nothing, slot)
     }
 

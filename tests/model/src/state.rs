@@ -210,6 +210,8 @@ pub struct Memory {
     pub claim: u8,
     /// The attempt that was looked for in vain, and whether that was just now.
     pub empty_look: (u8, bool),
+    /// The refusal that answered the POST of this attempt.
+    pub refused: Option<(u8, Failure)>,
     /// Whose DELETE was accepted, and whether the answer was that it is done.
     pub accepted: Option<(Credentials, bool)>,
     /// Who saw the registration.
@@ -224,6 +226,7 @@ impl Default for Memory {
             unsent: NONE,
             claim: NONE,
             empty_look: (NONE, false),
+            refused: None,
             accepted: None,
             seen_by: None,
         }

@@ -41,6 +41,7 @@ impl State {
                     }
                 }
                 memory.empty_look.1 &= memory.empty_look.0 != NONE;
+                memory.refused = memory.refused.filter(|(of, _)| used[usize::from(*of)]);
             }
         }
     }

@@ -292,9 +292,7 @@ fn land(scene: &Scene, next: &mut State, slot: usize) -> Option<Result<(), Breac
     if scene.unique_names && next.taken(attempt.name, attempt.foreign, NONE) {
         return Some(Ok(()));
     }
-    // Committed late, it is known to every read all the same once the quarantine is over.
-    let young = if scene.reads_lag { OLD - attempt.age.min(OLD) } else { 0 };
-    let made = next.commit(attempt.name, attempt.object, attempt.foreign, young);
+    let made = next.commit(attempt.name, attempt.object, attempt.foreign, u8::from(scene.reads_lag));
     Some(made.map(|_| ()).ok_or_else(|| Breach::bound("no record slot is left")))
 }
 
