@@ -58,9 +58,8 @@ impl Pass<'_> {
             self.memory.intends(intent);
         }
         let patch = notes::mark_patch(&self.object, marks, &self.ctx.signer);
-        match self.patch_metadata(&patch).await {
-            Ok(()) => {}
-            Err(flow) => return flow,
+        if let Err(flow) = self.patch_metadata(&patch, marks.identity.as_ref()).await {
+            return flow;
         }
         self.observed.armed = marks.intent.as_ref().map(|intent| intent.attempt);
         self.memory.marked(marks);
@@ -121,9 +120,8 @@ impl Pass<'_> {
 
     pub(super) async fn release(&mut self, plan: &Plan) -> Flow {
         let patch = notes::release_patch(&self.object);
-        match self.patch_metadata(&patch).await {
-            Ok(()) => {}
-            Err(flow) => return flow,
+        if let Err(flow) = self.patch_metadata(&patch, None).await {
+            return flow;
         }
         info!(object = %self.key, why = plan.why.as_str(), "{}; finalizer removed", plan.message);
         self.ctx.released(&self.key, &self.object);
@@ -166,7 +164,8 @@ impl Pass<'_> {
         Ok(())
     }
 
-    async fn patch_metadata(&mut self, patch: &Value) -> Result<(), Flow> {
+    /// `made`: the registration that only this write notes.
+    async fn patch_metadata(&mut self, patch: &Value, made: Option<&Identity>) -> Result<(), Flow> {
         if !self.ctx.leadership.is_leader() {
             return Err(Flow::End(Action::await_change()));
         }
@@ -178,7 +177,12 @@ impl Pass<'_> {
                 Ok(())
             }
             // What was claimed for the write stays claimed until the object is seen again: the write may have happened.
-            Err(error) => Err(self.failed(&error)),
+            Err(error) => {
+                if let Some(made) = made {
+                    self.clean_up_after(&error, made).await;
+                }
+                Err(self.failed(&error))
+            }
         }
     }
 
@@ -358,7 +362,11 @@ impl Pass<'_> {
     }
 
     /// A permit behind the fence.
-    async fn fenced(&self, connection: &Connection, operation: Operation) -> Result<runai::Permit, ApiError> {
+    pub(super) async fn fenced(
+        &self,
+        connection: &Connection,
+        operation: Operation,
+    ) -> Result<runai::Permit, ApiError> {
         Ok(connection.client.permit(operation).await?.only_if(self.fence(connection)))
     }
 

@@ -27,7 +27,8 @@ mod signer;
 mod status;
 mod sync;
 mod throttle;
-pub(crate) mod watch;
+pub(crate) mod vanished;
+mod watch;
 
 mod start;
 

@@ -11,7 +11,7 @@ use kube::runtime::controller::Action;
 use tracing::{debug, info, warn};
 
 use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
-use crate::domain::plan::{self, name_in_question, uuid_in_question};
+use crate::domain::plan::{self, name_in_question, open_attempt, uuid_in_question};
 use crate::domain::{
     Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason,
     Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
@@ -117,7 +117,7 @@ impl<'c> Pass<'c> {
             key,
             object,
         };
-        let open = pass.recorded.intent.as_ref().map(|intent| intent.attempt);
+        let open = pass.with_case(|case| open_attempt(case).map(|intent| intent.attempt));
         let refused = pass.memory.refused.as_ref().filter(|(attempt, _)| Some(*attempt) == open);
         pass.observed.refused = refused.map(|(_, refusal)| refusal.clone());
         let question = pass.with_case(|case| (uuid_in_question(case), name_in_question(case).map(str::to_owned)));
@@ -166,7 +166,7 @@ impl<'c> Pass<'c> {
         self.with_case(plan::plan)
     }
 
-    fn with_case<T>(&self, ask: impl FnOnce(&Case<'_>) -> T) -> T {
+    pub(super) fn with_case<T>(&self, ask: impl FnOnce(&Case<'_>) -> T) -> T {
         let claims = lock(&self.ctx.claims);
         ask(&Case {
             key: &self.key,

@@ -190,12 +190,17 @@ pub fn uuid_in_question(case: &Case<'_>) -> Option<ClusterUuid> {
     }
 }
 
-/// The name that a pass over this object has to know about: an open attempt's, else the desired one. An attempt whose
-/// registration is known is not open any more, even where its intent is still noted.
+/// The open attempt. One whose registration is known is not open any more, even where its intent is still noted.
+#[must_use]
+pub fn open_attempt<'a>(case: &Case<'a>) -> Option<&'a Intent> {
+    let owns = matches!(standing(case), Standing::Owns(_));
+    case.recorded.intent.as_ref().filter(|_| !owns)
+}
+
+/// The name that a pass over this object has to know about: the open attempt's, else the desired one.
 #[must_use]
 pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
-    let owns = matches!(standing(case), Standing::Owns(_));
-    match (case.recorded.intent.as_ref().filter(|_| !owns), case.desired) {
+    match (open_attempt(case), case.desired) {
         (Some(intent), _) => Some(&intent.name),
         (None, Ok(desired)) => Some(desired.name.as_str()),
         (None, Err(_)) => None,
@@ -414,6 +419,13 @@ fn note(identity: &Identity, record: &RemoteCluster, who: &Who, why: Reason) -> 
         ..identity_of(record, who, identity.provenance)
     };
     go_on(Step::Mark(Marks { identity: Some(whole), intent: None }), why, "noting the identity")
+}
+
+/// Whether the registration that was made for this object goes along with it.
+#[must_use]
+pub fn deletes_what_it_made(case: &Case<'_>) -> bool {
+    case.deletion.management == Management::Manage
+        && deletion_policy(case, Provenance::Created) == DeletionPolicy::Delete
 }
 
 fn deletion_policy(case: &Case<'_>, provenance: Provenance) -> DeletionPolicy {

@@ -2,11 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 use super::{
-    Marks, Standing, Step, Verdict, claimed, elsewhere, is_proof, judge, name_in_question, note, standing,
-    uuid_in_question,
+    Marks, Standing, Step, Verdict, claimed, deletes_what_it_made, elsewhere, is_proof, judge, name_in_question, note,
+    open_attempt, standing, uuid_in_question,
 };
 use crate::domain::claims::Holding;
-use crate::domain::desired::SpecError;
+use crate::domain::desired::{DeletionPolicy, Management, SpecError};
 use crate::domain::ids::{CredentialId, Origin, Provenance, TenantId};
 use crate::domain::memory::Accepted;
 use crate::domain::observed::{Absence, Who};
@@ -325,4 +325,26 @@ fn no_absence_counts_while_a_read_may_not_know_the_registration_yet() {
         s.now = at(900);
     };
     assert_eq!(verdict(&made(880), timeless), Verdict::TooEarly(secs(100)), "the operator's clock is better than none");
+}
+
+#[test]
+fn an_attempt_is_open_until_its_registration_is_known() {
+    assert_eq!(open_attempt(&Scene::new().case()), None);
+    let pending = Scene::doubtful(&[]);
+    assert_eq!(open_attempt(&pending.case()), Some(&intent()));
+    let answered = pending.but(|s| s.memory.learned = Some(identity(OURS, Provenance::Created)));
+    assert_eq!(open_attempt(&answered.case()), None);
+}
+
+#[test]
+fn what_was_made_goes_with_its_object_unless_the_policy_says_otherwise() {
+    assert!(deletes_what_it_made(&Scene::new().case()));
+    let changes: [fn(&mut Scene); 3] = [
+        |s| s.deletion.policy = Some(DeletionPolicy::Orphan),
+        |s| s.policy.default_deletion = Some(DeletionPolicy::Orphan),
+        |s| s.deletion.management = Management::Observe,
+    ];
+    for change in changes {
+        assert!(!deletes_what_it_made(&Scene::new().but(change).case()));
+    }
 }

@@ -84,7 +84,8 @@ impl Users {
                 self.wanted.push(slot);
             }
         }
-        self.wanted.is_empty()
+        // Where a person has to look at the old one, it may stay.
+        self.wanted.iter().all(|slot| books.tainted.contains_key(slot))
     }
 
     async fn create(&self, slot: usize, arena: &Arena, books: &mut Books) -> bool {

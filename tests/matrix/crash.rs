@@ -20,6 +20,9 @@ const DRAIN: Duration = Duration::from_secs(10);
 /// Registered, renamed, deleted.
 const EVENTS: usize = 3;
 
+/// The PATCH that takes the finalizer off: after those of intent and identity.
+const LAST_PATCH: usize = 2;
+
 /// How the process ends.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
@@ -92,7 +95,20 @@ impl Point {
             ("PATCH runaiclusters", 0, When::After) | ("POST clusters", _, When::Before) => self.end == End::Kill,
             _ => false,
         };
-        if left_an_intent { Extra { marks: 2, statuses: 2, events: 1, ..Extra::NONE } } else { Extra::NONE }
+        // Nor that the DELETE was answered with "gone": until no read can lag any more it says that it waits.
+        let forgot_an_answer = match (self.effect.as_str(), self.when) {
+            ("DELETE clusters", When::After) => self.end == End::Kill,
+            ("PATCH runaiclusters", When::Before) => self.end == End::Kill && self.nth >= LAST_PATCH,
+            _ => false,
+        };
+        // An Event is sent beside the pass: the rename may be on its way, and is made again if the next look overtakes it.
+        let beside = self.effect == "POST events" && self.end == End::Kill;
+        match (left_an_intent, forgot_an_answer, beside) {
+            (true, _, _) => Extra { marks: 2, statuses: 2, events: 1, ..Extra::NONE },
+            (_, true, _) => Extra { statuses: 1, ..Extra::NONE },
+            (_, _, true) => Extra { puts: 1, ..Extra::NONE },
+            (_, _, _) => Extra::NONE,
+        }
     }
 
     /// A killed process takes along the Event that it was about to publish; after SIGTERM nothing is lost.

@@ -1,5 +1,6 @@
 //! Rows 33 and 35: objects that come back without their status, as new objects, or that are torn away by force.
 
+use runai_simulator::{FaultAction, FaultRule, Operation, Phase};
 use serde_json::{Value, json};
 
 use crate::stage::{INTENT_NOTE, Plane, SIGNED_NOTE, Stage, UUID_NOTE, on_stage};
@@ -79,12 +80,7 @@ fn row_33_a_backup_of_a_doubt_creates_no_second_registration() {
         let rule = runai_simulator::FaultRule::on(runai_simulator::Operation::Create, lost);
         plane.simulator.add_fault(rule.times(1));
         // Reads fail as well: the doubt stays open.
-        let broken = runai_simulator::FaultAction::Status {
-            code: 500,
-            body: None,
-            headers: [].into(),
-            phase: runai_simulator::Phase::Pre,
-        };
+        let broken = FaultAction::Status { code: 500, body: None, headers: [].into(), phase: Phase::Pre };
         let reads = runai_simulator::FaultRule::on(runai_simulator::Operation::List, broken.clone());
         let lists = runai_simulator::FaultRule::on(runai_simulator::Operation::MinimalList, broken);
         stage.until_plane_ready("half").await;
@@ -125,13 +121,8 @@ fn row_35_a_finalizer_taken_off_by_hand_deletes_nothing_and_the_orphan_is_counte
         stage.strip_finalizer("torn-live").await;
         stage.until("torn-live", "its finalizer back", |object| object["metadata"]["finalizers"].is_array()).await;
         // The DELETE is never answered well, so that the object waits; then it is torn away.
-        let refused = runai_simulator::FaultAction::Status {
-            code: 503,
-            body: None,
-            headers: [].into(),
-            phase: runai_simulator::Phase::Pre,
-        };
-        plane.simulator.add_fault(runai_simulator::FaultRule::on(runai_simulator::Operation::Delete, refused));
+        let refused = FaultAction::Status { code: 503, body: None, headers: [].into(), phase: Phase::Pre };
+        plane.simulator.add_fault(FaultRule::on(Operation::Delete, refused));
         stage.world.delete("torn-away").await;
         stage.until_reason("torn-away", "ConnectionFailed").await;
         stage.strip_finalizer("torn-away").await;
@@ -152,6 +143,35 @@ fn row_35_a_finalizer_taken_off_by_hand_deletes_nothing_and_the_orphan_is_counte
             .find(|line| line.starts_with("runai_operator_inventory_registrations") && line.contains(&metric));
         assert!(line.is_some_and(|line| line.ends_with(" 1.0")), "{line:?} in {metrics}");
         assert_eq!(plane.simulator.live_clusters().len(), 2);
+    });
+}
+
+/// Kubernetes reads the finalizers of a deletion and does not look again: an object can be gone although ours came in
+/// time. What is made for it by then would be nobody's, and in the way of the next object of that name.
+#[test]
+fn row_35_what_is_made_for_an_object_that_is_gone_goes_too() {
+    on_stage(async |stage| {
+        let plane = stage.plane("lost").await;
+        let slow = FaultAction::Latency { ms: 5_000, max_ms: 0, phase: Phase::Post };
+        plane.simulator.add_fault(FaultRule::on(Operation::Create, slow).times(2));
+        let names = ["lost-gone", "lost-again"];
+        for name in names {
+            plane.apply(stage, name).await;
+        }
+        for name in names {
+            plane.committed(name).await;
+            stage.strip_finalizer(name).await;
+            stage.world.delete(name).await;
+            stage.until_gone(name).await;
+        }
+        plane.apply(stage, "lost-again").await;
+        let again = uuid(&stage.until_ready("lost-again").await);
+        stage
+            .eventually("nothing left behind", async || {
+                let live: Vec<_> = plane.simulator.live_clusters().iter().map(|record| record.uuid).collect();
+                if live == [again] { Ok(()) } else { Err(live) }
+            })
+            .await;
     });
 }
 
