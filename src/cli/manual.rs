@@ -41,9 +41,17 @@ pub struct PageError {
 
 /// Prints the completions of the program by the name that it was called with.
 pub(super) fn completions(args: &CompletionsArgs, mut command: Command, program: &str) -> Result<ExitCode, CliError> {
+    // In bash, clap_complete 4.6.11 loses the subcommands of a program with a hyphen in its name (clap issue 6421): the
+    // functions get a name without, and are registered for the true one.
+    let bash = args.shell == Shell::Bash;
+    let name = if bash { program.replace('-', "_") } else { program.to_owned() };
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut command, program, &mut script);
-    output::data(&String::from_utf8_lossy(&script))?;
+    clap_complete::generate(args.shell, &mut command, &name, &mut script);
+    let mut script = String::from_utf8_lossy(&script).into_owned();
+    if bash {
+        script = script.replace(&format!(" -o default {name}\n"), &format!(" -o default {program}\n"));
+    }
+    output::data(&script)?;
     Ok(ExitCode::SUCCESS)
 }
 

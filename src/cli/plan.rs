@@ -70,9 +70,7 @@ pub(super) async fn execute(args: PlanArgs) -> Result<ExitCode, CliError> {
     let context = opened.kube.as_ref().map_or("default", |kube| kube.namespace.as_str()).to_owned();
     let keys = documents::keys(&manifests, args.namespace.as_deref(), &context).map_err(CliError::Document)?;
     let mut objects = std::mem::take(&mut opened.objects);
-    for (manifest, key) in manifests.iter().zip(&keys) {
-        documents::lay_over(&mut objects, key, manifest);
-    }
+    documents::lay_over(&mut objects, &keys, &manifests);
     let rehearsal = prepare(&args, &opened, &keys, objects).await?;
     let mut verdicts = Vec::new();
     for key in keys {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::Client;
-use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{ObjectRef, store::Writer};
 use kube::runtime::watcher::Event;
 use tokio::sync::mpsc::unbounded_channel;
 
@@ -159,7 +159,8 @@ impl Rehearsal {
     }
 
     fn object(&self, key: &ObjectKey) -> Option<Arc<Watched>> {
-        self.ctx.objects(None).into_iter().find(|object| notes::key_of(object) == *key)
+        let reference = ObjectRef::new(&key.name).within(&key.namespace);
+        self.ctx.lanes.iter().find_map(|lane| lane.store.get(&reference))
     }
 
     /// What the operator would do first for one of the objects, or that it would do nothing.

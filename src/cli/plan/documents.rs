@@ -3,9 +3,11 @@
 //! Owns the reading of manifests, and that a manifest replaces the spec, adds annotations and labels, and leaves the
 //! rest of an object as it is. Must not know what is planned.
 
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use kube::ResourceExt;
+use kube::api::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use crate::api::crds::crds;
@@ -42,14 +44,14 @@ impl Manifest {
 /// # Errors
 /// When a file cannot be read, or holds none.
 pub(super) fn read(files: &[String]) -> Result<Vec<Manifest>, DocumentError> {
-    let mut manifests = Vec::new();
+    let (mut manifests, schema) = (Vec::new(), schema());
     for file in files {
         let from = if file == "-" { "standard input".to_owned() } else { file.clone() };
         let failed = |problem: String| DocumentError { from: from.clone(), problem };
         let text = load(file).map_err(|error| failed(error.to_string()))?;
         let before = manifests.len();
         for document in parse(&text).map_err(failed)? {
-            collect(&from, document, &mut manifests)?;
+            collect(&from, document, &schema, &mut manifests)?;
         }
         if manifests.len() == before {
             return Err(failed(format!("holds no object of kind {KIND}")));
@@ -77,7 +79,7 @@ fn parse(text: &str) -> Result<Vec<Value>, String> {
 }
 
 /// Takes RunaiClusters out of a document, lists included.
-fn collect(from: &str, document: Value, manifests: &mut Vec<Manifest>) -> Result<(), DocumentError> {
+fn collect(from: &str, document: Value, schema: &Value, manifests: &mut Vec<Manifest>) -> Result<(), DocumentError> {
     let failed = |problem: String| DocumentError { from: from.to_owned(), problem };
     let text = |field: &str| document[field].as_str().unwrap_or_default().to_owned();
     let (kind, version) = (text("kind"), text("apiVersion"));
@@ -88,7 +90,7 @@ fn collect(from: &str, document: Value, manifests: &mut Vec<Manifest>) -> Result
         let Value::Object(mut list) = document else { return Ok(()) };
         let Some(Value::Array(items)) = list.remove("items") else { return Ok(()) };
         for item in items {
-            collect(from, item, manifests)?;
+            collect(from, item, schema, manifests)?;
         }
         return Ok(());
     }
@@ -101,7 +103,7 @@ fn collect(from: &str, document: Value, manifests: &mut Vec<Manifest>) -> Result
         return Err(failed(format!("holds a {KIND} of {version}; this version knows {API_VERSION}")));
     }
     let manifest = Manifest { from: from.to_owned(), value: document };
-    if let Some(path) = unknown_field(&manifest.value["spec"]) {
+    if let Some(path) = unknown_field(&manifest.value["spec"], schema) {
         let advice = "`kubectl explain runaicluster.spec` lists the fields that there are";
         let name = manifest.value["metadata"]["name"].as_str().unwrap_or_default();
         return Err(manifest.error(format!("{KIND} {name:?}: there is no field spec.{path}; {advice}")));
@@ -110,20 +112,25 @@ fn collect(from: &str, document: Value, manifests: &mut Vec<Manifest>) -> Result
     Ok(())
 }
 
+/// The schema of a spec, for the names of its fields.
+fn schema() -> Value {
+    let read = || {
+        // The definitions can be made, or no operator could run.
+        let definitions = crds().ok()?;
+        let version = definitions.first()?.spec.versions.first()?;
+        let schema = serde_json::to_value(version.schema.as_ref()?.open_api_v3_schema.as_ref()?).ok()?;
+        schema.pointer("/properties/spec").cloned()
+    };
+    read().unwrap_or_default()
+}
+
 /// The first field that the schema does not know: an API server would drop it, or refuse it on request.
-fn unknown_field(spec: &Value) -> Option<String> {
-    fn walk(value: &Value, schema: &Value) -> Option<String> {
-        let (fields, known) = (value.as_object()?, schema["properties"].as_object()?);
-        fields.iter().find_map(|(name, value)| match known.get(name) {
-            None => Some(name.clone()),
-            Some(schema) => walk(value, schema).map(|rest| format!("{name}.{rest}")),
-        })
-    }
-    // The definitions can be made, or no operator could run.
-    let definitions = crds().ok()?;
-    let version = definitions.first()?.spec.versions.first()?;
-    let schema = serde_json::to_value(version.schema.as_ref()?.open_api_v3_schema.as_ref()?).ok()?;
-    walk(spec, &schema["properties"]["spec"])
+fn unknown_field(value: &Value, schema: &Value) -> Option<String> {
+    let (fields, known) = (value.as_object()?, schema["properties"].as_object()?);
+    fields.iter().find_map(|(name, value)| match known.get(name) {
+        None => Some(name.clone()),
+        Some(schema) => unknown_field(value, schema).map(|rest| format!("{name}.{rest}")),
+    })
 }
 
 /// Which object each manifest is about.
@@ -132,9 +139,10 @@ fn unknown_field(spec: &Value) -> Option<String> {
 /// When one has no name, manifest and flag name different namespaces, or two are about the same object.
 pub(super) fn keys(manifests: &[Manifest], flag: Option<&str>, context: &str) -> Result<Vec<ObjectKey>, DocumentError> {
     let mut keys: Vec<ObjectKey> = Vec::with_capacity(manifests.len());
+    let mut seen = HashSet::new();
     for manifest in manifests {
         let key = key(manifest, flag, context)?;
-        if keys.contains(&key) {
+        if !seen.insert(key.clone()) {
             return Err(manifest.error(format!("{KIND} {key} comes twice; remove one of the two")));
         }
         keys.push(key);
@@ -154,28 +162,39 @@ fn key(manifest: &Manifest, flag: Option<&str>, context: &str) -> Result<ObjectK
     }
 }
 
-/// Puts the object as it would be after an apply in place of the one that is there, or beside the others.
-pub(super) fn lay_over(objects: &mut Vec<Watched>, key: &ObjectKey, manifest: &Manifest) {
-    let is_it = |object: &Watched| object.namespace().as_ref() == Some(&key.namespace) && object.name_any() == key.name;
+/// Puts each object as it would be after an apply in place of the one that is there, or beside the others.
+pub(super) fn lay_over(objects: &mut Vec<Watched>, keys: &[ObjectKey], manifests: &[Manifest]) {
+    let key_of = |object: &Watched| (object.namespace().unwrap_or_default(), object.name_any());
+    let places: HashMap<_, _> = objects.iter().enumerate().map(|(at, object)| (key_of(object), at)).collect();
+    for (key, manifest) in keys.iter().zip(manifests) {
+        match places.get(&(key.namespace.clone(), key.name.clone())).and_then(|at| objects.get_mut(*at)) {
+            Some(object) => apply(object, manifest, true),
+            None => {
+                let mut object = fresh(key);
+                apply(&mut object, manifest, false);
+                objects.push(object);
+            }
+        }
+    }
+}
+
+/// An object before its first apply.
+fn fresh(key: &ObjectKey) -> Watched {
+    let metadata = ObjectMeta {
+        name: Some(key.name.clone()),
+        namespace: Some(key.namespace.clone()),
+        generation: Some(0),
+        ..ObjectMeta::default()
+    };
+    Watched { metadata, spec: Lenient::Ok(RunaiClusterSpec::default()), status: Lenient::Ok(None) }
+}
+
+fn apply(object: &mut Watched, manifest: &Manifest, exists: bool) {
     let spec = Lenient::<RunaiClusterSpec>::from_value(match &manifest.value["spec"] {
         Value::Null => json!({}),
         spec => spec.clone(),
     });
-    let at = objects.iter().position(is_it);
-    let mut object = match at {
-        Some(at) => objects.swap_remove(at),
-        None => Watched {
-            metadata: kube::api::ObjectMeta {
-                name: Some(key.name.clone()),
-                namespace: Some(key.namespace.clone()),
-                generation: Some(0),
-                ..kube::api::ObjectMeta::default()
-            },
-            spec: Lenient::Ok(RunaiClusterSpec::default()),
-            status: Lenient::Ok(None),
-        },
-    };
-    if at.is_none() || object.spec != spec {
+    if !exists || object.spec != spec {
         object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
     }
     object.spec = spec;
@@ -185,7 +204,6 @@ pub(super) fn lay_over(objects: &mut Vec<Watched>, key: &ObjectKey, manifest: &M
         let added = added.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         place.get_or_insert_default().extend(added);
     }
-    objects.push(object);
 }
 
 #[cfg(test)]

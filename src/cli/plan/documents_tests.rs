@@ -6,9 +6,9 @@ use serde_json::json;
 use super::*;
 
 fn manifests(text: &str) -> Result<Vec<Manifest>, String> {
-    let mut found = Vec::new();
+    let (mut found, schema) = (Vec::new(), schema());
     for document in parse(text)? {
-        collect("a file", document, &mut found).map_err(|error| error.to_string())?;
+        collect("a file", document, &schema, &mut found).map_err(|error| error.to_string())?;
     }
     Ok(found)
 }
@@ -30,8 +30,8 @@ fn documents_lists_and_other_kinds() {
     let other = "apiVersion: v1\nkind: Secret\nmetadata: {name: s}\n";
     let text = format!("---\n{}---\n---\n{list}---\n{other}---\n{}", object("a"), object("c"));
     assert_eq!(names(&text, None).unwrap(), ["here/a", "x/b", "here/c"]);
-    let many: String = (0..3000).map(|number| format!("---\n{}", object(&format!("n{number}")))).collect();
-    assert_eq!(names(&many, Some("team")).unwrap().len(), 3000);
+    let many: String = (0..2000).map(|number| format!("---\n{}", object(&format!("n{number}")))).collect();
+    assert_eq!(names(&many, Some("team")).unwrap().len(), 2000);
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn an_apply_replaces_the_spec_and_keeps_the_rest() {
         "{}  uid: forged\n  deletionTimestamp: null\n  annotations: {{both: '2', new: '2'}}\nspec: {{name: two}}\nstatus: {{state: x}}\n",
         object("a")
     );
-    let manifest = manifests(&text).unwrap().remove(0);
+    let manifest = manifests(&text).unwrap();
     let key = ObjectKey { namespace: "here".to_owned(), name: "a".to_owned() };
-    lay_over(&mut there, &key, &manifest);
+    lay_over(&mut there, std::slice::from_ref(&key), &manifest);
     assert_eq!(there.len(), 1);
     let after = serde_json::to_value(&there[0]).unwrap();
     assert_eq!(after["metadata"]["annotations"], json!({ "old": "1", "both": "2", "new": "2" }));
@@ -82,11 +82,11 @@ fn an_apply_replaces_the_spec_and_keeps_the_rest() {
     let spec = there[0].spec().unwrap().clone();
     assert_eq!((spec.name.as_deref(), spec.suspend), (Some("two"), false));
 
-    lay_over(&mut there, &key, &manifest);
+    lay_over(&mut there, std::slice::from_ref(&key), &manifest);
     assert_eq!(there[0].metadata.generation, Some(5), "the same spec again is no new generation");
 
     let other = ObjectKey { namespace: "there".to_owned(), name: "a".to_owned() };
-    lay_over(&mut there, &other, &manifest);
+    lay_over(&mut there, &[other], &manifest);
     assert_eq!(there.len(), 2);
     assert_eq!(
         (there[1].metadata.generation, there[1].uid()),
