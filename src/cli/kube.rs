@@ -51,7 +51,13 @@ pub enum KubeError {
 }
 
 impl KubeError {
-    pub(super) fn read(what: impl Into<String>, error: &CallError, hint: &'static str) -> Self {
+    /// A list that failed: where the kind itself is missing, how to get it.
+    pub(super) fn list(what: impl Into<String>, error: &CallError) -> Self {
+        let missing = "; install the CRDs: runai-cluster-operator crds | kubectl apply --server-side -f -";
+        Self::read(what, error, if error.is_unknown_kind() { missing } else { "" })
+    }
+
+    fn read(what: impl Into<String>, error: &CallError, hint: &'static str) -> Self {
         Self::Read { what: what.into(), error: error.to_string(), hint }
     }
 }
@@ -87,14 +93,8 @@ impl Kube {
         let mut objects = Vec::new();
         let mut page = ListParams::default().limit(PAGE);
         loop {
-            let list = call(api.list(&page)).await.map_err(|error| {
-                let hint = if error.is_not_found() {
-                    "; install the CRDs: runai-cluster-operator crds | kubectl apply --server-side -f -"
-                } else {
-                    ""
-                };
-                KubeError::read("RunaiClusters of all namespaces", &error, hint)
-            })?;
+            let list = call(api.list(&page)).await;
+            let list = list.map_err(|error| KubeError::list("RunaiClusters of all namespaces", &error))?;
             objects.extend(list.items);
             match list.metadata.continue_.filter(|token| !token.is_empty()) {
                 Some(token) => page = page.continue_token(&token),

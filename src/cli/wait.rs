@@ -93,7 +93,7 @@ pub(super) async fn execute(args: WaitArgs) -> Result<ExitCode, CliError> {
     let field = format!("metadata.name={}", args.name);
     // The watch tries for ever; what a person has to put right is said at once.
     let look = call(api.list(&ListParams::default().fields(&field).limit(1))).await;
-    look.map_err(|error| KubeError::read(format!("RunaiCluster {what}"), &error, ""))?;
+    look.map_err(|error| KubeError::list(format!("RunaiCluster {what}"), &error))?;
     let (sender, mut changes) = unbounded_channel();
     let config = watcher::Config::default().fields(&field);
     let watch = Watch::new("RunaiCluster", api, config, Writer::default(), move |change| {
@@ -207,8 +207,7 @@ impl Progress {
         let state = self.state();
         if self.terminal {
             let line = format!("{} {}: {state}", self.elapsed(), self.what);
-            let width = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| usize::from(size.ws_col));
-            let shown: String = line.chars().take(width.max(20) - 1).collect();
+            let shown: String = line.chars().take(width() - 1).collect();
             Self::rewrite(&shown);
         } else if self.said != state {
             note(&format!("{} {}: {state}", self.elapsed(), self.what));
@@ -246,6 +245,12 @@ impl Progress {
         note(&said);
         code
     }
+}
+
+/// Columns of the terminal; some say nothing, or nothing sensible.
+fn width() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stderr()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 1).unwrap_or(80)
 }
 
 /// How an object stands, in one line.
