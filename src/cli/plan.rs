@@ -20,7 +20,7 @@ use super::CliError;
 use super::connect::{ConnectArgs, Opened};
 use super::output::{self, count, note};
 use super::run::{Policy, period};
-use words::{Outcome, Verdict};
+use words::{Document, Outcome, Verdict};
 
 pub(super) use documents::DocumentError;
 
@@ -70,30 +70,45 @@ pub(super) async fn execute(args: PlanArgs) -> Result<ExitCode, CliError> {
     let context = opened.kube.as_ref().map_or("default", |kube| kube.namespace.as_str()).to_owned();
     let keys = documents::keys(&manifests, args.namespace.as_deref(), &context).map_err(CliError::Document)?;
     let mut objects = std::mem::take(&mut opened.objects);
-    documents::lay_over(&mut objects, &keys, &manifests);
+    let refusals = documents::lay_over(&mut objects, &keys, &manifests);
     let rehearsal = prepare(&args, &opened, &keys, objects).await?;
-    let mut verdicts = Vec::new();
-    for key in keys {
-        if let Some(plan) = rehearsal.plan(&key).await {
-            verdicts.push(Verdict::new(key, plan));
+    let mut document = Document { objects: Vec::new() };
+    for (key, refusal) in keys.into_iter().zip(refusals) {
+        match refusal {
+            Some(why) => document.objects.push(Verdict::refused(key, &why)),
+            None => {
+                let plan = rehearsal.plan(&key).await;
+                document.objects.extend(plan.map(|plan| Verdict::new(key, plan)));
+            }
         }
     }
-    let outcomes = |wanted: Outcome| verdicts.iter().filter(|verdict| verdict.outcome == wanted).count();
-    let (changes, failures) = (outcomes(Outcome::Change), outcomes(Outcome::Unknown) + outcomes(Outcome::Stalled));
     match args.output {
-        PlanFormat::Table => output::data(&words::table(&verdicts))?,
-        PlanFormat::Json => output::data(&output::json(&words::document(&verdicts))?)?,
+        PlanFormat::Table => output::data(&words::table(&document.objects))?,
+        PlanFormat::Json => output::data(&output::json(&document)?)?,
+    }
+    Ok(sum_up(&document.objects))
+}
+
+/// Says how many objects came out how, and what that means for the exit code.
+fn sum_up(verdicts: &[Verdict]) -> ExitCode {
+    let (mut changes, mut failures) = (0, 0);
+    for verdict in verdicts {
+        match verdict.outcome {
+            Outcome::Change => changes += 1,
+            Outcome::NoChange => {}
+            Outcome::Stalled | Outcome::Unknown | Outcome::Refused => failures += 1,
+        }
     }
     note(&format!(
         "{}: {changes} to change, {} to leave as they are, {failures} that need a person or cannot be planned",
         count(verdicts.len(), "object"),
         verdicts.len() - changes - failures,
     ));
-    Ok(match (failures, changes) {
+    match (failures, changes) {
         (0, 0) => ExitCode::SUCCESS,
         (0, _) => ExitCode::from(CHANGES),
         (_, _) => ExitCode::FAILURE,
-    })
+    }
 }
 
 /// Makes everything known that the plans depend on.

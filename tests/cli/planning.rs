@@ -57,6 +57,28 @@ async fn what_is_planned_is_what_is_done() {
     world.cluster("found", spec).await;
     world.until_condition("found", "Synced", "True", "Adopted").await;
 
+    // What the API server would refuse, by the same fields.
+    let other = json!({ "domain": "https://other.example.com" });
+    for (name, spec, field) in [
+        ("east", json!({ "name": "east-2" }), "spec.domain"),
+        ("east", other, "spec.domain"),
+        ("east", json!({ "domain": "https://east.example.com", "adoption": { "uuid": found } }), "spec.adoption"),
+        ("found", json!({}), "spec.adoption"),
+        (
+            "found",
+            json!({ "controlPlaneRef": { "name": "else" }, "adoption": { "uuid": found } }),
+            "controlPlaneRef.name",
+        ),
+    ] {
+        let (object, _) = plan(&tool, name, spec.clone(), 1).await;
+        says(&object, "None", "InvalidSpec", "nothing");
+        assert_eq!(object["outcome"], "Refused");
+        assert!(object["message"].as_str().unwrap().contains(field), "{object}");
+        let file = tool.file("refused.json", &cluster(TEAM, name, spec).to_string());
+        let said = world.bed.kubectl(&["replace", "-f", &file]).await.unwrap();
+        assert!(!said.status.success() && said.stderr.contains(field), "{field}: {said:?}");
+    }
+
     // What the operator would stop at, with the same words in the status.
     for (name, spec, reason) in [
         ("thief", json!({ "adoption": { "uuid": found } }), "AlreadyClaimed"),
@@ -143,10 +165,9 @@ async fn planner(world: &World) -> Tool {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_with_few_rights_can_plan_and_only_reads() {
     let selector = json!({ "matchLabels": { "adopts": "yes" } });
-    let world = World::start(
-        Setup::default().control_plane(json!({ "pollInterval": "5s", "adoptionNamespaces": selector })),
-    )
-    .await;
+    let world =
+        World::start(Setup::default().control_plane(json!({ "pollInterval": "5s", "adoptionNamespaces": selector })))
+            .await;
     world.cluster("east", json!({})).await;
     world.until_ready("east").await;
     let found = world.simulator.seed(SeedCluster::named("found")).unwrap();
@@ -161,7 +182,8 @@ async fn a_user_with_few_rights_can_plan_and_only_reads() {
     let (object, _) = plan(&tool, "found", json!({ "adoption": { "uuid": found } }), 1).await;
     says(&object, "None", "AdoptionNotAllowed", "nothing");
     let export = tool.run(&["export", "-n", TEAM]).await.exits(0);
-    export.notes(&["namespace team-a may not adopt: let spec.adoptionNamespaces", "1 registration exported, 1 skipped"]);
+    export
+        .notes(&["namespace team-a may not adopt: let spec.adoptionNamespaces", "1 registration exported, 1 skipped"]);
     world.kubectl(&["label", "namespace", TEAM, "adopts=yes"]).await;
     let (object, _) = plan(&tool, "found", json!({ "adoption": { "uuid": found } }), 3).await;
     says(&object, "Adopt", "Adopted", "adopt registration");
@@ -171,18 +193,29 @@ async fn a_user_with_few_rights_can_plan_and_only_reads() {
     let inventory = tool.run(&["inventory"]).await.exits(0);
     assert!(inventory.stdout.contains("managed     east"), "{inventory:#?}");
     assert!(inventory.stdout.contains("unmanaged   found"), "{inventory:#?}");
-    tool.run(&["inventory", "--control-plane", "prod"]).await.exits(1).notes(&[
-        "error: RunaiControlPlane \"prod\" does not exist; correct --control-plane",
-    ]);
+    tool.run(&["inventory", "--control-plane", "prod"])
+        .await
+        .exits(1)
+        .notes(&["error: RunaiControlPlane \"prod\" does not exist; correct --control-plane"]);
 
     let user = format!("system:serviceaccount:{TEAM}:planner");
-    let verbs: BTreeSet<_> =
-        world.bed.audit_events(None).unwrap().into_iter().filter(|event| event.user == user).map(|event| event.verb).collect();
+    let verbs: BTreeSet<_> = world
+        .bed
+        .audit_events(None)
+        .unwrap()
+        .into_iter()
+        .filter(|event| event.user == user)
+        .map(|event| event.verb)
+        .collect();
     assert_eq!(verbs, BTreeSet::from(["get".to_owned(), "list".to_owned()]));
 
     // A right that is missing is named.
     world.kubectl(&["delete", "rolebinding", "planner", "-n", OPERATOR_NAMESPACE]).await;
-    let said = tool.run(&["export"]).await.exits(1).notes(&["error: control plane \"default\": Secret connection cannot be read", "403"]);
+    let said = tool
+        .run(&["export"])
+        .await
+        .exits(1)
+        .notes(&["error: control plane \"default\": Secret connection cannot be read", "403"]);
     assert_eq!(said.stdout, "");
     world.kubectl(&["delete", "clusterrolebinding", "planner"]).await;
     tool.run(&["export"]).await.exits(1).notes(&["error: RunaiClusters of all namespaces cannot be read", "403"]);
@@ -193,7 +226,13 @@ async fn without_the_kinds_the_way_out_is_named() {
     let bed = testbed::Testbed::start(testbed::Options::default()).await.unwrap();
     let tool = Tool::with(bed.kubeconfig());
     for args in [&["inventory"][..], &["export"]] {
-        tool.run(args).await.exits(1).notes(&["RunaiClusters", "install the CRDs: runai-cluster-operator crds | kubectl"]);
+        tool.run(args)
+            .await
+            .exits(1)
+            .notes(&["RunaiClusters", "install the CRDs: runai-cluster-operator crds | kubectl"]);
     }
-    tool.run(&["wait", "x", "--for", "ready"]).await.exits(1).notes(&["RunaiCluster default/x cannot be read", "install the CRDs: "]);
+    tool.run(&["wait", "x", "--for", "ready"])
+        .await
+        .exits(1)
+        .notes(&["RunaiCluster default/x cannot be read", "install the CRDs: "]);
 }

@@ -79,7 +79,10 @@ async fn each_end_has_its_code() {
     world.until_ready("taken").await;
     world.cluster("late", json!({ "name": "taken" })).await;
     let said = end(start(&tool, &["late", "--for", "ready", "--timeout", "3s"])).await.exits(124);
-    said.notes(&["Stalled=True NameConflict: ", "error: team-a/late is not ready after 3s (--timeout); at last: Stalled=True"]);
+    said.notes(&[
+        "Stalled=True NameConflict: ",
+        "error: team-a/late is not ready after 3s (--timeout); at last: Stalled=True",
+    ]);
     let said = end(start(&tool, &["never", "--for", "ready", "--timeout", "1s"])).await.exits(124);
     said.notes(&["does not exist"]);
 
@@ -133,7 +136,11 @@ async fn a_terminal_gets_one_line_that_changes() {
     let said = on("xterm").await;
     let lines: Vec<_> = said.stdout.lines().collect();
     assert_eq!(lines.len(), 1, "{said:#?}");
-    for part in ["\r\u{1b}[K0s team-a/x: does not exist", "\r\u{1b}[K1s team-a/x: does not exist", "\r\u{1b}[Kerror: team-a/x is not ready"] {
+    for part in [
+        "\r\u{1b}[K0s team-a/x: does not exist",
+        "\r\u{1b}[K1s team-a/x: does not exist",
+        "\r\u{1b}[Kerror: team-a/x is not ready",
+    ] {
         assert!(said.stdout.contains(part), "{part:?} is missing: {said:#?}");
     }
     let said = on("dumb").await;

@@ -11,9 +11,9 @@ use kube::api::ObjectMeta;
 use serde_json::{Map, Value, json};
 
 use crate::api::crds::crds;
-use crate::api::{API_VERSION, GROUP, Lenient, RunaiClusterSpec, Watched};
+use crate::api::{API_VERSION, GROUP, Lenient, RunaiClusterSpec, Watched, convert};
 use crate::cli::output::note;
-use crate::domain::ObjectKey;
+use crate::domain::{ObjectKey, SpecError};
 
 /// The kind that is planned for.
 const KIND: &str = "RunaiCluster";
@@ -162,20 +162,27 @@ fn key(manifest: &Manifest, flag: Option<&str>, context: &str) -> Result<ObjectK
     }
 }
 
-/// Puts each object as it would be after an apply in place of the one that is there, or beside the others.
-pub(super) fn lay_over(objects: &mut Vec<Watched>, keys: &[ObjectKey], manifests: &[Manifest]) {
+/// Puts each object as it would be after an apply in place of the one that is there, or beside the others. Returns for
+/// each whether the API server would refuse it, and why.
+pub(super) fn lay_over(
+    objects: &mut Vec<Watched>,
+    keys: &[ObjectKey],
+    manifests: &[Manifest],
+) -> Vec<Option<SpecError>> {
     let key_of = |object: &Watched| (object.namespace().unwrap_or_default(), object.name_any());
     let places: HashMap<_, _> = objects.iter().enumerate().map(|(at, object)| (key_of(object), at)).collect();
+    let mut refusals = Vec::with_capacity(keys.len());
     for (key, manifest) in keys.iter().zip(manifests) {
         match places.get(&(key.namespace.clone(), key.name.clone())).and_then(|at| objects.get_mut(*at)) {
-            Some(object) => apply(object, manifest, true),
+            Some(object) => refusals.push(apply(object, manifest, true)),
             None => {
                 let mut object = fresh(key);
-                apply(&mut object, manifest, false);
+                refusals.push(apply(&mut object, manifest, false));
                 objects.push(object);
             }
         }
     }
+    refusals
 }
 
 /// An object before its first apply.
@@ -189,11 +196,16 @@ fn fresh(key: &ObjectKey) -> Watched {
     Watched { metadata, spec: Lenient::Ok(RunaiClusterSpec::default()), status: Lenient::Ok(None) }
 }
 
-fn apply(object: &mut Watched, manifest: &Manifest, exists: bool) {
+fn apply(object: &mut Watched, manifest: &Manifest, exists: bool) -> Option<SpecError> {
     let spec = Lenient::<RunaiClusterSpec>::from_value(match &manifest.value["spec"] {
         Value::Null => json!({}),
         spec => spec.clone(),
     });
+    let registered = object.status().is_some_and(|status| status.uuid.is_some());
+    let refusal = match (&object.spec, &spec) {
+        (Lenient::Ok(old), Lenient::Ok(new)) if exists => convert::transition(old, new, registered).err(),
+        (Lenient::Ok(_) | Lenient::Err(_), _) => None,
+    };
     if !exists || object.spec != spec {
         object.metadata.generation = object.metadata.generation.map(|generation| generation + 1);
     }
@@ -204,6 +216,7 @@ fn apply(object: &mut Watched, manifest: &Manifest, exists: bool) {
         let added = added.iter().filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
         place.get_or_insert_default().extend(added);
     }
+    refusal
 }
 
 #[cfg(test)]

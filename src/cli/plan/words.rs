@@ -5,26 +5,7 @@
 use serde::Serialize;
 
 use crate::cli::output;
-use crate::domain::{Marks, NewCluster, ObjectKey, Plan, Provenance, Reason, Stale, Stance, Step};
-
-/// What `-o json` writes.
-#[derive(Serialize)]
-pub(super) struct Document {
-    objects: Vec<Planned>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Planned {
-    namespace: String,
-    name: String,
-    outcome: Outcome,
-    step: &'static str,
-    writes_to_control_plane: bool,
-    does: String,
-    reason: &'static str,
-    message: String,
-}
+use crate::domain::{Marks, NewCluster, ObjectKey, Plan, Provenance, Reason, SpecError, Stale, Stance, Step};
 
 /// What a plan means for the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,18 +18,57 @@ pub(super) enum Outcome {
     Stalled,
     /// The looks that the plan needs failed.
     Unknown,
+    /// The API server would refuse the object.
+    Refused,
 }
 
 /// What the operator would do for one object.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Verdict {
-    pub(super) key: ObjectKey,
+    namespace: String,
+    name: String,
     pub(super) outcome: Outcome,
-    plan: Plan,
+    step: &'static str,
+    writes_to_control_plane: bool,
+    does: String,
+    reason: &'static str,
+    message: String,
+}
+
+/// What `-o json` writes.
+#[derive(Serialize)]
+pub(super) struct Document {
+    pub(super) objects: Vec<Verdict>,
 }
 
 impl Verdict {
     pub(super) fn new(key: ObjectKey, plan: Plan) -> Self {
-        Self { key, outcome: outcome(&plan), plan }
+        let (step, writes_to_control_plane) = step(&plan);
+        Self {
+            namespace: key.namespace,
+            name: key.name,
+            outcome: outcome(&plan),
+            step,
+            writes_to_control_plane,
+            does: words(&plan),
+            reason: plan.why.as_str(),
+            message: plan.message,
+        }
+    }
+
+    /// One that the API server would refuse, so that the operator would never see it.
+    pub(super) fn refused(key: ObjectKey, why: &SpecError) -> Self {
+        Self {
+            namespace: key.namespace,
+            name: key.name,
+            outcome: Outcome::Refused,
+            step: "None",
+            writes_to_control_plane: false,
+            does: "nothing".to_owned(),
+            reason: Reason::InvalidSpec.as_str(),
+            message: why.to_string(),
+        }
     }
 }
 
@@ -125,32 +145,16 @@ const fn step(plan: &Plan) -> (&'static str, bool) {
 pub(super) fn table(verdicts: &[Verdict]) -> String {
     let rows: Vec<_> = verdicts
         .iter()
-        .map(|Verdict { key, outcome, plan }| {
-            let does = match outcome {
-                Outcome::Change | Outcome::NoChange => words(plan),
+        .map(|verdict| {
+            let does = match verdict.outcome {
+                Outcome::Change | Outcome::NoChange => verdict.does.clone(),
                 Outcome::Stalled => "nothing: needs a person".to_owned(),
                 Outcome::Unknown => "unknown".to_owned(),
+                Outcome::Refused => "nothing: Kubernetes would refuse it".to_owned(),
             };
-            vec![key.to_string(), does, plan.why.as_str().to_owned(), plan.message.clone()]
+            let object = format!("{}/{}", verdict.namespace, verdict.name);
+            vec![object, does, verdict.reason.to_owned(), verdict.message.clone()]
         })
         .collect();
     output::table(&["OBJECT", "DOES", "REASON", "WHY"], &rows)
-}
-
-/// All plans as one document.
-pub(super) fn document(verdicts: &[Verdict]) -> Document {
-    let one = |Verdict { key, outcome, plan }: &Verdict| {
-        let (step, remote) = step(plan);
-        Planned {
-            namespace: key.namespace.clone(),
-            name: key.name.clone(),
-            outcome: *outcome,
-            step,
-            writes_to_control_plane: remote,
-            does: words(plan),
-            reason: plan.why.as_str(),
-            message: plan.message.clone(),
-        }
-    };
-    Document { objects: verdicts.iter().map(one).collect() }
 }
