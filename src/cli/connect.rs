@@ -126,13 +126,17 @@ pub enum ConnectError {
 
 /// What a command starts from.
 pub(super) struct Opened {
-    /// `None` without Kubernetes.
-    pub(super) kube: Option<Kube>,
+    way: Way,
     /// The RunaiClusters of all namespaces; none without Kubernetes.
     pub(super) objects: Vec<Watched>,
-    alone: Option<runai::Settings>,
     operator_namespace: String,
     limits: Limits,
+}
+
+/// How the control plane is reached.
+enum Way {
+    Kubernetes(Kube),
+    Alone(Box<runai::Settings>),
 }
 
 impl ConnectArgs {
@@ -142,21 +146,14 @@ impl ConnectArgs {
     /// See [`ConnectError`].
     pub(super) async fn open(&self) -> Result<Opened, ConnectError> {
         let limits = Limits { allow_insecure_http: self.allow_insecure_http, ..Limits::default() };
-        let mut opened = Opened {
-            kube: None,
-            objects: Vec::new(),
-            alone: None,
-            operator_namespace: self.operator_namespace.clone(),
-            limits,
-        };
-        if let Some(file) = &self.credentials {
-            opened.alone = Some(self.settings(file, limits)?);
+        let (way, objects) = if let Some(file) = &self.credentials {
+            (Way::Alone(Box::new(self.settings(file, limits)?)), Vec::new())
         } else {
             let kube = Kube::find(&self.kube, ALONE).await?;
-            opened.objects = kube.objects().await?;
-            opened.kube = Some(kube);
-        }
-        Ok(opened)
+            let objects = kube.objects().await?;
+            (Way::Kubernetes(kube), objects)
+        };
+        Ok(Opened { way, objects, operator_namespace: self.operator_namespace.clone(), limits })
     }
 
     fn settings(&self, file: &Path, limits: Limits) -> Result<runai::Settings, ConnectError> {
@@ -173,7 +170,15 @@ impl ConnectArgs {
 }
 
 impl Opened {
-    /// A rehearsal over `objects`. Says on standard error how far annotations can be checked, where that matters.
+    /// The Kubernetes cluster, if there is one.
+    pub(super) const fn kube(&self) -> Option<&Kube> {
+        match &self.way {
+            Way::Kubernetes(kube) => Some(kube),
+            Way::Alone(_) => None,
+        }
+    }
+
+    /// A rehearsal over `objects`.
     ///
     /// # Errors
     /// See [`ConnectError`].
@@ -183,16 +188,16 @@ impl Opened {
         signer: Option<Signer>,
         objects: Vec<Watched>,
     ) -> Result<Rehearsal, ConnectError> {
-        let client = match &self.kube {
-            Some(kube) => kube.client.clone(),
-            None => nobody()?,
+        let client = match &self.way {
+            Way::Kubernetes(kube) => kube.client.clone(),
+            Way::Alone(_) => nobody()?,
         };
         Ok(Rehearsal::new(client, flags, signer, objects))
     }
 
     /// The operator's key. Says on standard error whether annotations are checked with it or taken for genuine.
     pub(super) async fn signer(&self) -> Option<Signer> {
-        let kube = self.kube.as_ref()?;
+        let kube = self.kube()?;
         match kube.signer(&self.operator_namespace).await {
             Ok(Some(signer)) => {
                 note("the operator's annotations are checked with its key");
@@ -217,10 +222,12 @@ impl Opened {
     /// # Errors
     /// When Kubernetes cannot be asked for it. What is wrong with the control plane itself is told by what asks it.
     pub(super) async fn connect(&self, rehearsal: &Rehearsal, name: &str) -> Result<(), ConnectError> {
-        let (Some(kube), None) = (&self.kube, &self.alone) else {
-            let found = self.alone.clone().ok_or_else(|| Failed::stalled(String::new()));
-            rehearsal.connect(name, Some(open_to_all()), found);
-            return Ok(());
+        let kube = match &self.way {
+            Way::Kubernetes(kube) => kube,
+            Way::Alone(settings) => {
+                rehearsal.connect(name, Some(open_to_all()), Ok(settings.as_ref().clone()));
+                return Ok(());
+            }
         };
         let Some(object) = kube.control_plane(name).await? else { return Ok(()) };
         match object.spec() {
@@ -242,7 +249,7 @@ impl Opened {
         rehearsal: &Rehearsal,
         namespaces: impl IntoIterator<Item = &str>,
     ) -> Result<(), ConnectError> {
-        let Some(kube) = self.kube.as_ref().filter(|_| rehearsal.needs_labels()) else { return Ok(()) };
+        let Some(kube) = self.kube().filter(|_| rehearsal.needs_labels()) else { return Ok(()) };
         for namespace in namespaces {
             match kube.labels(namespace).await? {
                 Some(labels) => rehearsal.label(namespace, labels),

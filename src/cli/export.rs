@@ -94,7 +94,7 @@ pub struct WriteError {
 pub(super) async fn execute(args: ExportArgs) -> Result<ExitCode, CliError> {
     let mut opened = args.connect.open().await?;
     let name = &args.connect.control_plane;
-    if opened.kube.is_none() {
+    if opened.kube().is_none() {
         note("without Kubernetes nobody can say which registrations are managed already: all are exported");
     }
     let objects = std::mem::take(&mut opened.objects);
@@ -123,7 +123,7 @@ pub(super) async fn execute(args: ExportArgs) -> Result<ExitCode, CliError> {
         Some(directory) => write_files(directory, &exported)?,
         None => output::data(&documents(&exported)?)?,
     }
-    if let (Some(_), Some(namespace)) = (&opened.kube, &args.namespace) {
+    if let (Some(_), Some(namespace)) = (opened.kube(), &args.namespace) {
         opened.label(&rehearsal, [namespace.as_str()]).await?;
         if !rehearsal.may_adopt(name, namespace) {
             note(&format!(

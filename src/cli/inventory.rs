@@ -112,7 +112,7 @@ struct Registration {
 pub(super) async fn execute(args: InventoryArgs) -> Result<ExitCode, CliError> {
     let mut opened = args.connect.open().await?;
     let name = &args.connect.control_plane;
-    if opened.kube.is_none() {
+    if opened.kube().is_none() {
         note("without Kubernetes nobody can say which registrations are managed: they are shown as unknown");
     }
     let objects = std::mem::take(&mut opened.objects);
@@ -122,7 +122,7 @@ pub(super) async fn execute(args: InventoryArgs) -> Result<ExitCode, CliError> {
 
     let mut records: Vec<_> = snapshot.iter().filter(|record| record.deleted_at.is_none()).collect();
     records.sort_by(|a, b| (&a.name, a.uuid).cmp(&(&b.name, b.uuid)));
-    let with_kubernetes = opened.kube.is_some();
+    let with_kubernetes = opened.kube().is_some();
     let mut registrations: Vec<_> = records
         .iter()
         .map(|record| registration(record, with_kubernetes, &rehearsal.claimants(name, record.uuid)))

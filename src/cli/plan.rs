@@ -67,7 +67,7 @@ enum PlanFormat {
 pub(super) async fn execute(args: PlanArgs) -> Result<ExitCode, CliError> {
     let manifests = documents::read(&args.filename).map_err(CliError::Document)?;
     let mut opened = args.connect.open().await?;
-    let context = opened.kube.as_ref().map_or("default", |kube| kube.namespace.as_str()).to_owned();
+    let context = opened.kube().map_or("default", |kube| kube.namespace.as_str()).to_owned();
     let keys = documents::keys(&manifests, args.namespace.as_deref(), &context).map_err(CliError::Document)?;
     let mut objects = std::mem::take(&mut opened.objects);
     let refusals = documents::lay_over(&mut objects, &keys, &manifests);
@@ -128,7 +128,7 @@ async fn prepare(
     let signer = opened.signer().await;
     let rehearsal = opened.rehearse(flags, signer, objects)?;
     let names: BTreeSet<_> = keys.iter().filter_map(|key| rehearsal.control_plane_of(key)).collect();
-    if opened.kube.is_some() {
+    if opened.kube().is_some() {
         for name in &names {
             opened.connect(&rehearsal, name).await?;
         }

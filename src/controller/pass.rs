@@ -46,7 +46,8 @@ pub(super) struct Pass<'c> {
     policy: Policy,
     /// Which uuid `observed.uuid` is about.
     asked: Option<ClusterUuid>,
-    /// In a rehearsal: lists that started since then are fresh enough, since nothing is written upon them.
+    /// In a rehearsal: lists that started since then are fresh enough, and no turn is taken, since nothing is written upon
+    /// them.
     fresh_since: Option<Instant>,
 }
 
@@ -303,7 +304,7 @@ impl<'c> Pass<'c> {
 
     /// A create takes its turn first and looks then, so that nothing but the intent lies between look and POST.
     async fn look_for_name(&mut self, connection: &Arc<Connection>, name: &str) {
-        if self.may_create() && self.turn.is_none() {
+        if self.fresh_since.is_none() && self.may_create() && self.turn.is_none() {
             match self.take_turn(connection).await {
                 Ok(turn) => self.turn = Some(turn),
                 Err(trouble) => {

@@ -24,7 +24,7 @@ use super::context::{Context, Lane, control_plane_of};
 use super::lease::Leadership;
 use super::notes;
 use super::pass::rehearse;
-use super::planes::{Connection, Plane, Planes, trouble};
+use super::planes::{Connection, Plane, Planes, trouble, unready};
 use super::settings::Settings;
 use super::signer::Signer;
 use super::source::Failed;
@@ -123,9 +123,10 @@ impl Rehearsal {
     /// Why there is no connection, or why the list failed.
     pub(crate) async fn list(&self, name: &str) -> Result<(RunaiClient, Arc<Snapshot>), Trouble> {
         let granted = self.ctx.planes.access(name, "");
-        let Some(connection) = granted.connection else {
-            // Without a connection there is always a reason.
-            return Err(granted.access.who.err().unwrap_or_else(|| Failed::stalled(String::new()).problem));
+        let connection = match (granted.connection, granted.access.who) {
+            (Some(connection), _) => connection,
+            (None, Err(why)) => return Err(why),
+            (None, Ok(_)) => return Err(unready(name)),
         };
         match connection.inventory.fresh(self.began).await {
             Ok(snapshot) => Ok((connection.client.clone(), snapshot)),
@@ -133,7 +134,8 @@ impl Rehearsal {
         }
     }
 
-    /// The objects that claim the registration `uuid` of the control plane `name`, its owner first.
+    /// The objects that claim the registration `uuid` of the control plane `name`, its owner first. Claims go by uuid
+    /// alone, so that the name has no part in the answer yet.
     pub(crate) fn claimants(&self, _name: &str, uuid: ClusterUuid) -> Vec<ObjectKey> {
         let claims = lock(&self.ctx.claims);
         let owner = claims.owner(uuid).cloned();

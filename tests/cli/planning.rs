@@ -94,6 +94,42 @@ async fn what_is_planned_is_what_is_done() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn objects_that_claim_the_same_and_registrations_that_no_list_shows() {
+    let mut world = World::start(Setup::default()).await;
+    let tool = Tool::of(&world);
+    for name in ["east", "thief", "lost"] {
+        world.cluster(name, json!({})).await;
+        world.until_ready(name).await;
+    }
+    let [east, thief] = ["east", "thief"].map(|name| world.simulator.clusters_named(name)[0].uuid);
+    world.operator.sigkill();
+    // As after a restore from a backup that mixed things up.
+    let nobody = uuid::Uuid::from_u128(7);
+    for (name, claimed) in [("thief", east), ("lost", nobody)] {
+        let notes = json!({ "metadata": { "annotations": { "runai-operator.io/registered-with": null, "runai-operator.io/cluster-uuid": null } } });
+        world.patch(name, notes).await;
+        let status = json!({ "status": { "uuid": claimed } }).to_string();
+        world.kubectl(&["patch", "rcl", name, "-n", TEAM, "--subresource=status", "--type=merge", "-p", &status]).await;
+    }
+    let said = tool.run(&["inventory", "-o", "json"]).await.exits(0);
+    let counts = json!({ "total": 3, "managed": 0, "unmanaged": 2, "claimedTwice": 1, "deleting": 0 });
+    assert_eq!(said.json()["counts"], counts, "{said:#?}");
+    let twice: Vec<_> = said.json()["registrations"].as_array().unwrap().clone();
+    let twice = twice.iter().find(|one| one["kind"] == "claimed-twice").unwrap();
+    assert_eq!((&twice["uuid"], &twice["objects"]), (&json!(east), &json!(["team-a/east", "team-a/thief"])));
+    said.notes(&[&format!("RunaiCluster team-a/lost claims registration {nobody}, which is not listed")]);
+    let export = tool.run(&["export"]).await.exits(0);
+    assert!(export.stdout.contains(&thief.to_string()) && !export.stdout.contains(&east.to_string()), "{export:#?}");
+    // The name of an object that is there is not given to another: applied, it would change what that one is about.
+    let names: Vec<_> =
+        export.stdout.lines().filter(|line| line.starts_with("  name: ") && line.contains('-')).collect();
+    assert_eq!(names.len(), 2, "{export:#?}");
+    let (object, _) = plan(&tool, "thief", json!({}), 1).await;
+    says(&object, "None", "AlreadyClaimed", "nothing");
+    assert!(object["message"].as_str().unwrap().contains("team-a/east"), "{object}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_is_planned_from_what_is_written_on_the_object() {
     let mut world = World::start(Setup::default()).await;
     let tool = Tool::of(&world);
