@@ -16,7 +16,7 @@ export RUST_TEST_THREADS ?= 6
 TOOLS := target/tools/bin
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds chart kube model chaos conformance fuzz mutants ci
+.PHONY: help demo up run test e2e lint fmt crds docs chart kube model chaos conformance fuzz mutants ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ fmt: ## format all code
 
 crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
+
+docs: ## run the recordings in docs/cli.md anew
+	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 
 chart: kube ## lint and render the chart
 	target/kube/bin/helm lint --strict $(CHART)

@@ -68,6 +68,22 @@ const BANNED: &[(&str, &[&str], &str)] = &[
     ),
     ("runai", &["kube", "k8s_openapi"], "the REST face knows no Kubernetes"),
     ("inventory", &["kube", "k8s_openapi", "reqwest"], "the inventory knows the REST face only"),
+    ("cli", &["reqwest", "axum", "hyper", "prometheus_client"], "commands reach the outside through the rooms below"),
+    (
+        "cli",
+        &["Patch", "PatchParams", "PostParams", "DeleteParams", "Permit"],
+        "commands only read; what writes is the controller",
+    ),
+];
+
+/// Names that only these files may hold, with the reason.
+const RESERVED: &[(&str, &[&str], &str)] = &[
+    (
+        "believing",
+        &["src/controller/signer.rs", "src/controller/rehearsal.rs"],
+        "a process that writes must not take every signature for genuine",
+    ),
+    ("Step", &["src/domain/", "src/controller/", "src/cli/plan/words.rs"], "commands decide nothing"),
 ];
 
 /// Most lines of code of a file, tests, comments and blank lines aside.
@@ -239,6 +255,20 @@ fn banned_paths(file: &File) -> Vec<String> {
     found
 }
 
+fn reserved_names(file: &File) -> Vec<String> {
+    let code = file.code();
+    let mut found = Vec::new();
+    for (name, homes, why) in RESERVED {
+        if homes.iter().any(|home| file.path == *home || (home.ends_with('/') && file.path.starts_with(home))) {
+            continue;
+        }
+        found.extend(
+            words(&code, name).map(|at| format!("{}:{}: must not name {name}: {why}", file.path, line_of(&code, at))),
+        );
+    }
+    found
+}
+
 fn too_long(file: &File) -> Vec<String> {
     let mut found = Vec::new();
     let (code, all) = (code_lines(&file.code()), file.text.lines().count());
@@ -304,6 +334,11 @@ fn rooms_use_only_what_the_design_allows() {
 #[test]
 fn rooms_keep_out_what_they_must_not_know() {
     check(&operator(), banned_paths);
+}
+
+#[test]
+fn some_names_stay_where_they_are() {
+    check(&operator(), reserved_names);
 }
 
 #[test]
@@ -402,6 +437,27 @@ fn a_banned_path_is_found() {
     for (path, text) in sound {
         assert_eq!(banned_paths(&sample(path, text)), Vec::<String>::new(), "{text}");
     }
+}
+
+#[test]
+fn a_reserved_name_is_found() {
+    for (path, text) in [
+        ("src/controller/start.rs", "let signer = Signer::believing();"),
+        ("src/cli/plan.rs", "use crate::domain::Step;"),
+        ("src/cli/inventory.rs", "match plan.step { Step::Rest => {} }"),
+    ] {
+        assert_eq!(reserved_names(&sample(path, text)).len(), 1, "{path}: {text}");
+    }
+    for (path, text) in [
+        ("src/controller/rehearsal.rs", "Signer::believing()"),
+        ("src/controller/pass.rs", "Step::Rest"),
+        ("src/cli/plan/words.rs", "Step::Rest"),
+        ("src/cli/plan.rs", "// Step by step, believing nothing\nlet steps = FirstStep::new();"),
+    ] {
+        assert_eq!(reserved_names(&sample(path, text)), Vec::<String>::new(), "{path}: {text}");
+    }
+    let breach = sample("src/cli/export.rs", "use kube::api::Patch;");
+    assert_eq!(banned_paths(&breach).len(), 1, "a command that writes");
 }
 
 #[test]

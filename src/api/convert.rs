@@ -62,6 +62,32 @@ pub fn desired(object_name: &str, spec: &RunaiClusterSpec) -> Result<Desired, Sp
     })
 }
 
+/// Whether the schema lets a spec change like that; `registered` is whether the object's status holds a uuid.
+///
+/// # Errors
+/// Names the first field that must stay as it is, and the way out.
+pub fn transition(old: &RunaiClusterSpec, new: &RunaiClusterSpec, registered: bool) -> Result<(), SpecError> {
+    let fixed = |field: &'static str, what: &str| {
+        Err(invalid(field, format!("cannot be added, changed or removed once the cluster is registered; {what}")))
+    };
+    if old.control_plane_ref != new.control_plane_ref {
+        return Err(invalid(
+            "controlPlaneRef.name",
+            "is immutable; to move a cluster to another control plane, delete this object and create a new one",
+        ));
+    }
+    if registered && old.domain != new.domain {
+        return fixed("domain", "keep the old value, or delete this object and create a new one");
+    }
+    if registered && old.adoption != new.adoption {
+        return fixed(
+            "adoption",
+            "keep the old value, or delete this object with deletion.policy Orphan and create a new one",
+        );
+    }
+    Ok(())
+}
+
 /// Reads what a deletion needs from a spec of any shape. Never fails: a duration that cannot be read is its default, a
 /// policy that cannot be read counts as the one that deletes nothing.
 #[must_use]

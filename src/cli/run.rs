@@ -92,7 +92,7 @@ pub struct RunArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 #[value(rename_all = "PascalCase")]
-enum Policy {
+pub(super) enum Policy {
     Delete,
     Orphan,
 }
@@ -108,7 +108,7 @@ pub enum ArgsError {
     Log(#[from] LogError),
 }
 
-fn period(text: &str) -> Result<Duration, String> {
+pub(super) fn period(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| error.to_string())
 }
 

@@ -68,7 +68,7 @@ impl Pass<'_> {
     }
 
     /// Lays claim to what `marks` say. `false` if somebody else was first.
-    fn claim(&self, marks: &Marks) -> bool {
+    pub(super) fn claim(&self, marks: &Marks) -> bool {
         let name = marks.intent.as_ref().map(|intent| NameClaim {
             origin: intent.origin.clone(),
             tenant: intent.tenant,

@@ -47,6 +47,11 @@ impl CallError {
         self.status().filter(|status| status.is_invalid()).map(|status| status.message.as_str())
     }
 
+    /// The path itself is unknown: the kind is not installed. Said in plain text, without a reason.
+    pub(crate) fn is_unknown_kind(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 404)
+    }
+
     /// The object is not there any more.
     pub(crate) fn is_not_found(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_not_found)

@@ -3,11 +3,11 @@
 //! Owns when a connection is built, replaced and dropped. One task handles all control planes, one event at a time:
 //! there are few, and their work is small.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::core::PartialObjectMeta;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -16,18 +16,18 @@ use kube::{Api, Resource, ResourceExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tracing::{info, warn};
 
-use crate::api::control_plane::{CaBundleKind, TokenApi};
+use crate::api::control_plane::CaBundleKind;
 use crate::api::{RunaiControlPlaneSpec, WatchedControlPlane, convert};
-use crate::domain::{EventNote, Reason, Trouble};
+use crate::domain::{EventNote, Reason};
 use crate::inventory::{self, Inventory};
-use crate::runai::{self, ClientObserver, Limits, Operation, RunaiClient};
+use crate::runai::{ClientObserver, Limits, Operation, RunaiClient};
 use crate::telemetry::metrics::{ApiCode, Metrics, RefreshResult};
 use crate::telemetry::objects::Registrations;
 
-use super::calls::call;
 use super::context::Context;
 use super::plane_status;
 use super::planes::{Connection, Plane, trouble};
+use super::source::{Failed, Source};
 use super::watch::{Change, Watch};
 
 /// How often staleness and postponed status writes are looked at, and failed loads tried again.
@@ -193,7 +193,13 @@ impl ControlPlanes {
         let invalid = |message: String| Failed::stalled(message);
         let spec = object.spec().map_err(|error| invalid(error.to_string()))?.clone();
         let settings = convert::settings(&spec).map_err(|error| invalid(error.to_string()))?;
-        let client_settings = self.client_settings(&spec).await?;
+        let limits = Limits {
+            allow_insecure_http: self.ctx.settings.allow_insecure_http,
+            create_deadline: self.ctx.settings.create_deadline,
+            ..Limits::default()
+        };
+        let source = Source { client: &self.ctx.client, namespace: &self.ctx.settings.namespace, limits };
+        let client_settings = source.settings(&spec).await?;
         let options = inventory::Options {
             interval: settings.poll_interval,
             liveness_granularity: settings.liveness_granularity,
@@ -236,56 +242,6 @@ impl ControlPlanes {
             }
         });
         inventory
-    }
-
-    async fn client_settings(&self, spec: &RunaiControlPlaneSpec) -> Result<runai::Settings, Failed> {
-        let namespace = &self.ctx.settings.namespace;
-        let secret = &spec.connection_secret_ref.name;
-        let data = self.secret(secret).await?.ok_or_else(|| {
-            Failed::missing(format!(
-                "Secret {namespace}/{secret} does not exist; create it with the keys url, clientID and clientSecret"
-            ))
-        })?;
-        let ca = self.ca_bundle(spec).await?;
-        let token_api = match spec.token_api {
-            TokenApi::V1 => runai::TokenApi::V1,
-            TokenApi::V2 => runai::TokenApi::V2,
-        };
-        let limits = Limits {
-            allow_insecure_http: self.ctx.settings.allow_insecure_http,
-            create_deadline: self.ctx.settings.create_deadline,
-            ..Limits::default()
-        };
-        runai::Settings::from_secret(&data, token_api, ca.as_deref(), limits)
-            .map_err(|error| Failed::stalled(format!("Secret {namespace}/{secret}: {error}")))
-    }
-
-    async fn secret(&self, name: &str) -> Result<Option<BTreeMap<String, Vec<u8>>>, Failed> {
-        let api: Api<Secret> = Api::namespaced(self.ctx.client.clone(), &self.ctx.settings.namespace);
-        let secret = call(api.get_opt(name)).await.map_err(|error| Failed::unread("Secret", name, &error))?;
-        let data =
-            |secret: Secret| secret.data.unwrap_or_default().into_iter().map(|(key, value)| (key, value.0)).collect();
-        Ok(secret.map(data))
-    }
-
-    async fn ca_bundle(&self, spec: &RunaiControlPlaneSpec) -> Result<Option<Vec<u8>>, Failed> {
-        let Some(ca) = &spec.ca_bundle_ref else { return Ok(None) };
-        let namespace = &self.ctx.settings.namespace;
-        let bytes = match ca.kind {
-            CaBundleKind::Secret => self.secret(&ca.name).await?.and_then(|mut data| data.remove(&ca.key)),
-            CaBundleKind::ConfigMap => {
-                let api: Api<ConfigMap> = Api::namespaced(self.ctx.client.clone(), namespace);
-                let map = call(api.get_opt(&ca.name)).await;
-                let map = map.map_err(|error| Failed::unread("ConfigMap", &ca.name, &error))?;
-                map.and_then(|map| map.data?.remove(&ca.key)).map(String::into_bytes)
-            }
-        };
-        bytes.map(Some).ok_or_else(|| {
-            Failed::missing(format!(
-                "{:?} {namespace}/{} with key {:?} does not exist; create it, or correct spec.caBundleRef",
-                ca.kind, ca.name, ca.key
-            ))
-        })
     }
 
     /// Starts to watch the labels of namespaces, once, and waits for the first list.
@@ -392,32 +348,6 @@ impl ControlPlanes {
 /// Which object, and which version of its spec.
 fn version(object: &WatchedControlPlane) -> (Option<String>, Option<i64>) {
     (object.uid(), object.metadata.generation)
-}
-
-/// A control plane that cannot be connected.
-struct Failed {
-    problem: Trouble,
-    /// It may pass by itself.
-    retry: bool,
-}
-
-impl Failed {
-    fn new(reason: Reason, message: String, stalled: bool, retry: bool) -> Self {
-        Self { problem: Trouble { reason, message, stalled, retry_after: None }, retry }
-    }
-
-    fn stalled(message: String) -> Self {
-        Self::new(Reason::ConnectionInvalid, message, true, false)
-    }
-
-    /// It may be on its way: GitOps tools apply in no particular order.
-    fn missing(message: String) -> Self {
-        Self::new(Reason::ConnectionInvalid, message, false, false)
-    }
-
-    fn unread(kind: &str, name: &str, error: &super::calls::CallError) -> Self {
-        Self::new(Reason::ConnectionInvalid, format!("{kind} {name} cannot be read: {error}"), false, true)
-    }
 }
 
 fn names_secret(spec: &RunaiControlPlaneSpec, secret: &str) -> bool {

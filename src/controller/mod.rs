@@ -8,7 +8,7 @@
 //! ```
 
 mod act;
-mod calls;
+pub(crate) mod calls;
 pub(crate) mod clock;
 mod context;
 mod control_plane;
@@ -21,9 +21,11 @@ mod notes;
 mod pass;
 mod plane_status;
 mod planes;
+pub(crate) mod rehearsal;
 mod rooms;
 pub mod settings;
-mod signer;
+pub(crate) mod signer;
+pub(crate) mod source;
 mod status;
 mod sync;
 mod throttle;

@@ -46,6 +46,9 @@ pub(super) struct Pass<'c> {
     policy: Policy,
     /// Which uuid `observed.uuid` is about.
     asked: Option<ClusterUuid>,
+    /// In a rehearsal: lists that started since then are fresh enough, and no turn is taken, since nothing is written upon
+    /// them.
+    fresh_since: Option<Instant>,
 }
 
 /// The right to create: a slot among the creates under way, and a permit of the rate limit.
@@ -95,6 +98,30 @@ pub(crate) async fn reconcile(key: ObjectKey, ctx: &Context) -> Action {
     action
 }
 
+/// Looks and plans as a pass does, and stops before the first step that writes. What that step would claim is claimed,
+/// so that of two objects that want the same the second is told so.
+pub(super) async fn rehearse(ctx: &Context, object: Arc<Watched>, fresh_since: Instant) -> Plan {
+    let mut pass = Pass::new(ctx, notes::key_of(&object), object, Memory::default());
+    pass.fresh_since = Some(fresh_since);
+    let mut plan = pass.plan();
+    for _ in 0..MOST_STEPS {
+        match &plan.step {
+            Step::Look(look) => pass.look(look).await,
+            Step::Mark(marks) if !pass.claim(marks) => {}
+            Step::Mark(_)
+            | Step::Forget(_)
+            | Step::Create(_)
+            | Step::Rename(..)
+            | Step::Delete { .. }
+            | Step::Release
+            | Step::Rest => break,
+        }
+        pass.take_in_news();
+        plan = pass.plan();
+    }
+    plan
+}
+
 impl<'c> Pass<'c> {
     fn new(ctx: &'c Context, key: ObjectKey, object: Arc<Watched>, memory: Memory) -> Self {
         let desired = object.spec().and_then(|spec| convert::desired(&key.name, spec));
@@ -114,6 +141,7 @@ impl<'c> Pass<'c> {
                 liveness_granularity: granted.liveness_granularity,
             },
             asked: None,
+            fresh_since: None,
             key,
             object,
         };
@@ -282,7 +310,7 @@ impl<'c> Pass<'c> {
 
     /// A create takes its turn first and looks then, so that nothing but the intent lies between look and POST.
     async fn look_for_name(&mut self, connection: &Arc<Connection>, name: &str) {
-        if self.may_create() && self.turn.is_none() {
+        if self.fresh_since.is_none() && self.may_create() && self.turn.is_none() {
             match self.take_turn(connection).await {
                 Ok(turn) => self.turn = Some(turn),
                 Err(trouble) => {
@@ -291,7 +319,7 @@ impl<'c> Pass<'c> {
                 }
             }
         }
-        match connection.inventory.fresh(Instant::now()).await {
+        match connection.inventory.fresh(self.fresh_since.unwrap_or_else(Instant::now)).await {
             Ok(snapshot) => {
                 self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
                 self.observed.access.who = Ok(connection.who());

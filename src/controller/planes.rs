@@ -162,7 +162,8 @@ impl Planes {
     }
 }
 
-fn unready(name: &str) -> Trouble {
+/// No word of it yet.
+pub(super) fn unready(name: &str) -> Trouble {
     Trouble {
         reason: Reason::ConnectionFailed,
         message: format!("RunaiControlPlane {name:?} is not connected yet"),

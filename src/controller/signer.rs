@@ -39,6 +39,8 @@ pub(crate) enum SignerError {
 #[derive(Clone)]
 pub(crate) struct Signer {
     key: hmac::Key,
+    /// Every signature fits; see [`Self::believing`].
+    believes: bool,
 }
 
 impl std::fmt::Debug for Signer {
@@ -53,10 +55,10 @@ impl Signer {
     /// # Errors
     /// See [`SignerError`].
     pub(crate) async fn load(client: Client, namespace: &str) -> Result<Self, SignerError> {
-        let secrets: Api<Secret> = Api::namespaced(client, namespace);
+        let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
         let kube = |error| SignerError::Kube(Box::new(error));
-        if let Some(secret) = secrets.get_opt(IDENTITY_SECRET).await.map_err(kube)? {
-            return Self::from_secret(&secret);
+        if let Some(signer) = Self::read(client, namespace).await? {
+            return Ok(signer);
         }
         let mut bytes = vec![0; KEY_BYTES];
         SystemRandom::new().fill(&mut bytes).map_err(|_| SignerError::NoRandomness)?;
@@ -76,6 +78,22 @@ impl Signer {
         }
     }
 
+    /// Reads the key and makes none.
+    ///
+    /// # Errors
+    /// See [`SignerError`].
+    pub(crate) async fn read(client: Client, namespace: &str) -> Result<Option<Self>, SignerError> {
+        let secrets: Api<Secret> = Api::namespaced(client, namespace);
+        let secret = secrets.get_opt(IDENTITY_SECRET).await.map_err(|error| SignerError::Kube(Box::new(error)))?;
+        secret.as_ref().map(Self::from_secret).transpose()
+    }
+
+    /// One that takes every signature for genuine, for a rehearsal by somebody who may not read the key. Never for a
+    /// process that writes: annotations that users made would count.
+    pub(crate) fn believing() -> Self {
+        Self { believes: true, ..Self::with_key(&[0; KEY_BYTES]) }
+    }
+
     fn from_secret(secret: &Secret) -> Result<Self, SignerError> {
         let bytes = secret.data.as_ref().and_then(|data| data.get(DATA_KEY)).map(|value| value.0.as_slice());
         bytes.filter(|bytes| bytes.len() >= KEY_BYTES).map(Self::with_key).ok_or(SignerError::Unusable)
@@ -83,7 +101,7 @@ impl Signer {
 
     /// A signer with a given key.
     pub(crate) fn with_key(key: &[u8]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
+        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key), believes: false }
     }
 
     /// The signature over `parts`, as hexadecimal digits. Each part is preceded by its length, so that no two lists of
@@ -94,6 +112,9 @@ impl Signer {
 
     /// Whether `signature` was made by this key over these parts. Takes the same time whatever differs.
     pub(crate) fn fits(&self, parts: &[&str], signature: &str) -> bool {
+        if self.believes {
+            return true;
+        }
         let digits = signature.as_bytes();
         let bytes: Option<Vec<u8>> = digits
             .chunks(2)

@@ -47,7 +47,8 @@ fn stdout(output: &Output) -> String {
 fn help_names_commands_flags_and_variables() {
     let (_directory, kubeconfig) = nowhere();
     let all = stdout(&binary(&kubeconfig).arg("--help").output().unwrap());
-    assert!(["run", "crds"].iter().all(|word| all.lines().any(|line| line.trim_start().starts_with(word))), "{all}");
+    let commands = ["run", "crds", "inventory", "export", "plan", "wait", "completions", "man"];
+    assert!(commands.iter().all(|word| all.lines().any(|line| line.trim_start().starts_with(word))), "{all}");
     let version = stdout(&binary(&kubeconfig).arg("--version").output().unwrap());
     assert_eq!(version.trim(), format!("runai-cluster-operator {}", env!("CARGO_PKG_VERSION")));
 
@@ -76,6 +77,80 @@ fn help_names_commands_flags_and_variables() {
     for flag in flags.iter().filter(|flag| !["help", "version"].contains(flag)) {
         let variable = format!("[env: RUNAI_OPERATOR_{}=", flag.to_uppercase().replace('-', "_"));
         assert!(help.contains(&variable), "--{flag} has no variable {variable}");
+    }
+}
+
+/// Flags of the commands that only read, and the variables of those that the controller has too.
+#[test]
+fn commands_have_their_flags_and_no_secret_among_them() {
+    let (_directory, kubeconfig) = nowhere();
+    let connect = [
+        "control-plane",
+        "kubeconfig",
+        "context",
+        "operator-namespace",
+        "credentials",
+        "url",
+        "ca-file",
+        "token-api",
+        "allow-insecure-http",
+    ];
+    let table: [(&str, &[&str], bool); 6] = [
+        ("inventory", &["output", "only"], true),
+        ("export", &["namespace", "output-dir"], true),
+        ("plan", &["filename", "namespace", "output", "default-deletion-policy", "create-quarantine"], true),
+        ("wait", &["for", "namespace", "timeout", "kubeconfig", "context"], false),
+        ("completions", &[], false),
+        ("man", &["output-dir"], false),
+    ];
+    for (command, own, connects) in table {
+        let help = stdout(&binary(&kubeconfig).args([command, "--help"]).output().unwrap());
+        let name = |line: &str| {
+            let flag = line.trim_start().strip_prefix("-")?.split("--").nth(1).map(str::to_owned);
+            let flag = flag.or_else(|| line.trim_start().strip_prefix("--").map(str::to_owned))?;
+            Some(flag.split([' ', '[', '=']).next().unwrap_or_default().to_owned())
+        };
+        let flags: BTreeSet<String> = help.lines().filter_map(name).collect();
+        let mut want: BTreeSet<String> =
+            own.iter().chain(&["help", "version"]).map(|flag| (*flag).to_owned()).collect();
+        want.extend(connect.iter().filter(|_| connects).map(|flag| (*flag).to_owned()));
+        assert_eq!(flags, want, "{command}: {help}");
+        assert!(
+            !flags.iter().any(|flag| flag.contains("secret") || flag.contains("password") || flag.contains("token="))
+        );
+        for flag in ["operator-namespace", "allow-insecure-http", "default-deletion-policy", "create-quarantine"] {
+            let variable = match flag {
+                "operator-namespace" => "NAMESPACE".to_owned(),
+                flag => flag.to_uppercase().replace('-', "_"),
+            };
+            assert_eq!(
+                help.contains(&format!("[env: RUNAI_OPERATOR_{variable}=")),
+                flags.contains(flag),
+                "{command}: {flag}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_command_without_a_way_to_anything_says_so() {
+    let (directory, kubeconfig) = nowhere();
+    let file = directory.path().join("objects.yaml");
+    fs::write(&file, "apiVersion: runai-operator.io/v1alpha1\nkind: RunaiCluster\nmetadata: {name: a}\n").unwrap();
+    let file = file.to_str().unwrap();
+    let table: [(&[&str], &[&str]); 8] = [
+        (&["inventory"], &["RunaiClusters of all namespaces cannot be read", "Kubernetes API"]),
+        (&["export"], &["RunaiClusters of all namespaces cannot be read"]),
+        (&["plan", "-f", file], &["RunaiClusters of all namespaces cannot be read"]),
+        (&["wait", "a", "--for=ready"], &["RunaiCluster default/a cannot be read"]),
+        (&["inventory", "--context", "other"], &["no way to a Kubernetes API", "other"]),
+        (&["export", "--kubeconfig", "no/such/file"], &["no way to a Kubernetes API", "no/such/file"]),
+        (&["plan", "-f", "no/such/file"], &["no/such/file: ", "No such file"]),
+        (&["inventory", "-o", "xml"], &["--output", "xml"]),
+    ];
+    for (args, parts) in table {
+        let said = refusal(binary(&kubeconfig).args(args));
+        assert!(parts.iter().all(|part| said.contains(part)), "{args:?}: {said}");
     }
 }
 

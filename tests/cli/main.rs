@@ -1,0 +1,14 @@
+//! The commands that only read, as a user starts them: the real binary against the simulated control plane, and where
+//! Kubernetes has a part in it, a real API server with the operator beside it.
+#![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../e2e/world.rs"]
+mod world;
+
+mod alone;
+mod manual;
+mod planning;
+mod recordings;
+mod roundtrip;
+mod tool;
+mod waiting;

@@ -1,0 +1,131 @@
+//! The recordings in docs/cli.md are what the commands print: run again, and compared.
+//!
+//! After a change: `make docs`, or `UPDATE_CLI=1 cargo test --workspace --test cli recordings`.
+
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+
+use runai_simulator::{ClockMode, RecordPatch, SeedCluster, Simulator};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::tool::Tool;
+use crate::world::{Setup, World};
+
+/// What the page calls the control plane.
+const URL: &str = "https://tenant.run.ai";
+
+fn page() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/cli.md"))
+}
+
+/// The registrations of the page, with ids and times that stay the same.
+fn fill(simulator: &Simulator) {
+    let uuid = |digit: u8| Some(Uuid::from_bytes([digit * 0x11; 16]));
+    let domain = |name: &str| Some(format!("https://{name}.example.com"));
+    let east = SeedCluster { uuid: uuid(1), domain: domain("gpu-east"), ..SeedCluster::named("gpu-east").connected() };
+    let west = SeedCluster { uuid: uuid(2), domain: domain("gpu-west"), ..SeedCluster::named("GPU West").connected() };
+    let north = SeedCluster { uuid: uuid(3), ..SeedCluster::named("gpu-north") };
+    let lab = SeedCluster { uuid: uuid(4), delete_requested_at: Some(simulator.now()), ..SeedCluster::named("lab") };
+    for record in [east, west, north, lab] {
+        simulator.seed(record).unwrap();
+    }
+    let stuck = RecordPatch { stuck_delete: Some(true), ..RecordPatch::default() };
+    simulator.patch(uuid(4).unwrap(), stuck).unwrap();
+}
+
+/// The page with the output of every command in its `console` blocks made anew.
+async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> String {
+    let (mut out, mut recording, mut played) = (String::new(), false, 0);
+    for line in text.lines() {
+        if let Some(command) = line.strip_prefix("$ ").filter(|_| recording) {
+            out.push_str(&format!("{line}\n{}", run(command).await));
+            played += 1;
+        } else if !recording || line == "```" {
+            out.push_str(line);
+            out.push('\n');
+        }
+        recording = match line {
+            "```console" => true,
+            "```" => false,
+            _ => recording,
+        };
+    }
+    assert!(played > 10, "{played} commands were found in {}", page().display());
+    out
+}
+
+/// How long something took is not the same twice: `12s` becomes `Ns` at the head of a line and behind `after`.
+fn without_durations(text: &str) -> String {
+    let is_duration = |word: &str| {
+        let digits = word.strip_suffix('s').unwrap_or_default();
+        !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit())
+    };
+    let line = |line: &str| {
+        let words: Vec<_> = line.split(' ').collect();
+        let shown = |(at, word): (usize, &&str)| {
+            let timed = is_duration(word) && (at == 0 || words[at - 1] == "after");
+            if timed { "Ns".to_owned() } else { (*word).to_owned() }
+        };
+        words.iter().enumerate().map(shown).collect::<Vec<_>>().join(" ")
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_shows_what_the_commands_print() {
+    let world = World::start(Setup::default().simulator(|config| {
+        config.clock = ClockMode::Manual;
+        config.clock_start = Some("2026-06-01T12:00:00Z".parse().unwrap());
+    }))
+    .await;
+    fill(&world.simulator);
+    world.cluster("gpu-east", json!({ "adoption": { "uuid": Uuid::from_bytes([0x11; 16]) } })).await;
+    world.until_condition("gpu-east", "Connected", "True", "Connected").await;
+    world.cluster("gpu-n", json!({ "name": "gpu-north" })).await;
+    world.until_stalled("gpu-n", "NameConflict").await;
+
+    let tool = Tool::of(&world);
+    let names = ["runai-cluster-operator", "kubectl-runai_cluster"];
+    for name in names {
+        symlink(env!("CARGO_BIN_EXE_runai-cluster-operator"), tool.directory().join(name)).unwrap();
+    }
+    symlink(&world.bed.binaries().kubectl, tool.directory().join("kubectl")).unwrap();
+    let credentials = format!("url: {}\nclientID: operator\nclientSecret: operator-secret\n", world.simulator.url());
+    tool.file("credentials.yaml", &credentials);
+    let object = "apiVersion: runai-operator.io/v1alpha1\nkind: RunaiCluster\nmetadata:\n  name: gpu-south\nspec:\n  domain: https://gpu-south.example.com\n";
+    tool.file("cluster.yaml", object);
+    let path = format!("{}:/usr/bin:/bin", tool.directory().display());
+    let run = async |command: &str| {
+        // Both streams in the order in which they were written, as on a terminal.
+        let script = format!("exec 2>&1\n{command}\n");
+        let output = tool.prepare("sh").args(["-c", &script]).env("PATH", &path).output().await.unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("operator-secret") || command.starts_with("cat "), "{command}: {text}");
+        text.replace(world.simulator.url(), URL).replace("operator-secret", "(the secret)")
+    };
+    let written = std::fs::read_to_string(page()).unwrap();
+    let played = play(&written, run).await;
+    if std::env::var_os("UPDATE_CLI").is_some_and(|value| value == "1") {
+        std::fs::write(page(), &played).unwrap();
+        return;
+    }
+    let (written, played) = (without_durations(&written), without_durations(&played));
+    let differ = written.lines().zip(played.lines()).find(|(a, b)| a != b);
+    assert!(
+        written == played,
+        "docs/cli.md is not what the commands print (first at {differ:?}); run `make docs` and look at the difference"
+    );
+}
+
+#[tokio::test]
+async fn a_recording_that_has_gone_stale_is_seen() {
+    let block = "text\n```console\n$ a\nold\n$ b\n```\nmore 12s\n".repeat(6);
+    let played = play(&block, async |command| format!("new {command}\n")).await;
+    assert_eq!(played, "text\n```console\n$ a\nnew a\n$ b\nnew b\n```\nmore 12s\n".repeat(6));
+    assert_eq!(play(&played, async |command| format!("new {command}\n")).await, played);
+    assert_eq!(
+        without_durations("12s x 3s\nis ready after 2s or after 2 s"),
+        "Ns x 3s\nis ready after Ns or after 2 s"
+    );
+}
