@@ -272,6 +272,7 @@ fn observed(d: &mut Draw<'_>) -> Observed {
             (1, name) => Named::Snapshot(name.clone(), twins(d, &name)),
             (_, name) => Named::Fresh(name.clone(), twins(d, &name)),
         },
+        looked_at: d.maybe(time),
         witness: d.maybe(uuid),
         reads: d.some(3, |d| (uuid(d), d.maybe(record))),
         trouble: (d.byte() % 4 == 3).then(|| trouble(d)),

@@ -29,8 +29,8 @@ pub(crate) mod source;
 mod status;
 mod sync;
 mod throttle;
-pub(crate) mod vanished;
-mod watch;
+mod vanished;
+pub(crate) mod watch;
 
 mod start;
 

@@ -319,8 +319,10 @@ impl<'c> Pass<'c> {
                 }
             }
         }
+        let looked_at = now();
         match connection.inventory.fresh(self.fresh_since.unwrap_or_else(Instant::now)).await {
             Ok(snapshot) => {
+                self.observed.looked_at = Some(looked_at);
                 self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
                 self.observed.access.who = Ok(connection.who());
                 self.observed.remote_now = connection.client.control_plane_now();

@@ -134,13 +134,16 @@ impl Rehearsal {
         }
     }
 
-    /// The objects that claim the registration `uuid` of the control plane `name`, its owner first. Claims go by uuid
-    /// alone, so that the name has no part in the answer yet.
-    pub(crate) fn claimants(&self, _name: &str, uuid: ClusterUuid) -> Vec<ObjectKey> {
+    /// The objects that claim the registration `uuid` of the control plane `name`, its owner first.
+    pub(crate) fn claimants(&self, name: &str, uuid: ClusterUuid) -> Vec<ObjectKey> {
+        let origin = self.ctx.planes.connection(name).map(|connection| connection.client.origin());
         let claims = lock(&self.ctx.claims);
-        let owner = claims.owner(uuid).cloned();
-        let mut rest: Vec<_> =
-            claims.claimants(uuid).iter().filter(|key| Some(*key) != owner.as_ref()).cloned().collect();
+        let owner = claims.owner(origin.as_ref(), uuid).cloned();
+        let here = |key: &&ObjectKey| {
+            let held = claims.get(key).and_then(|claim| claim.holds.as_ref());
+            held.is_some_and(|held| held.is_at(origin.as_ref())) && Some(*key) != owner.as_ref()
+        };
+        let mut rest: Vec<_> = claims.claimants(uuid).iter().filter(here).cloned().collect();
         rest.sort();
         owner.into_iter().chain(rest).collect()
     }
@@ -149,7 +152,7 @@ impl Rehearsal {
     pub(crate) fn claimed(&self, name: &str) -> Vec<(ClusterUuid, ObjectKey)> {
         let objects = self.ctx.objects(Some(name));
         let claims = lock(&self.ctx.claims);
-        let claim = |key: ObjectKey| Some((claims.get(&key)?.uuid?, key));
+        let claim = |key: ObjectKey| Some((claims.get(&key)?.holds.as_ref()?.uuid, key));
         let mut claimed: Vec<_> = objects.iter().filter_map(|object| claim(notes::key_of(object))).collect();
         claimed.sort();
         claimed

@@ -47,7 +47,9 @@ pub struct Holding {
 }
 
 impl Holding {
-    fn is_at(&self, origin: Option<&Origin>) -> bool {
+    /// Whether it may be one of that server: what is not known may be any.
+    #[must_use]
+    pub fn is_at(&self, origin: Option<&Origin>) -> bool {
         self.origin.as_ref().zip(origin).is_none_or(|(own, other)| own == other)
     }
 }

@@ -207,6 +207,8 @@ pub struct Observed {
     pub uuid: Sighting,
     /// The registrations that bear the name in question, deleting ones included where the control plane lists them.
     pub named: Named,
+    /// When the look behind a fresh `named` began, by the operator's clock.
+    pub looked_at: Option<Timestamp>,
     /// The list behind `named` holds nothing at all, although another object of the same control plane owns this
     /// registration.
     pub witness: Option<ClusterUuid>,
@@ -246,6 +248,7 @@ impl Observed {
             access,
             uuid: Sighting::NotLooked,
             named: Named::NotLooked,
+            looked_at: None,
             witness: None,
             reads: Vec::new(),
             trouble: None,

@@ -209,6 +209,7 @@ impl Scene {
         scene.recorded.finalizer = true;
         scene.observed.named = fresh(records);
         scene.read(records);
+        scene.observed.looked_at = Some(at(10));
         scene.now = at(10);
         scene
     }

@@ -314,6 +314,7 @@ impl World {
                 let empty = records.is_empty() && !self.has(Bug::TrustAFailedList);
                 pass.observed.witness = known.filter(|_| empty);
                 pass.observed.reads.clear();
+                pass.observed.looked_at = Some(self.now);
                 let records = records.into_iter().filter(|record| record.name == *name).collect();
                 pass.observed.named = Named::Fresh(name.clone(), records);
             }

@@ -251,7 +251,8 @@ fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
 fn refused(case: &Case<'_>, intent: &Intent, refusal: &Trouble) -> Plan {
     let outright = matches!(refusal.reason, Reason::AuthFailed | Reason::Forbidden);
     let lag = if outright { Duration::ZERO } else { READ_LAG.min(case.policy.quarantine) };
-    match lag.saturating_sub(elapsed(intent.local_time, case.now)) {
+    let looked_at = case.observed.looked_at.unwrap_or(intent.local_time);
+    match lag.saturating_sub(elapsed(intent.local_time, looked_at)) {
         Duration::ZERO => replace(case, Marks::default(), Reason::Rejected, "the request was refused"),
         left => Plan { again: Again::After(left), ..hold(case, refusal) },
     }

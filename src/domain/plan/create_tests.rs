@@ -359,7 +359,7 @@ fn a_refusal_is_believed_after_a_look() {
     let refused = |reason| armed().but(|s| s.observed.refused = Some(trouble(reason)));
     for reason in [Reason::Rejected, Reason::NameHeld, Reason::Forbidden] {
         refused(reason).but(|s| s.observed.named = Named::NotLooked).looks_for("east");
-        refused(reason).but(|s| s.now = at(30)).clears();
+        refused(reason).but(|s| s.observed.looked_at = Some(at(30))).clears();
         let cleared = refused(reason).but(|s| {
             s.recorded.intent = None;
             s.recorded.intent_annotated = false;
@@ -372,6 +372,8 @@ fn a_refusal_is_believed_after_a_look() {
     for reason in [Reason::Rejected, Reason::NameHeld] {
         assert_eq!(refused(reason).rests(reason, Stance::Progress).again, Again::After(secs(20)));
         refused(reason).but(|s| s.policy.quarantine = secs(10)).clears();
+        refused(reason).but(|s| s.now = at(50)).rests(reason, Stance::Progress);
+        refused(reason).but(|s| s.observed.looked_at = None).rests(reason, Stance::Progress);
     }
     let committed = refused(Reason::Rejected).but(|s| s.observed.named = fresh(&[made()]));
     committed.looks(Look::Read(OURS));

@@ -325,6 +325,8 @@ impl Question {
         observed.witness = self.pass.witness.checked_sub(1).map(uuid);
         let reads = (0..).zip(self.pass.reads).filter_map(|(slot, read)| Some((slot, read?)));
         observed.reads = reads.map(|(slot, seen)| (uuid(slot), self.record(slot, seen, open))).collect();
+        let open_age = self.attempts.get(usize::from(open)).map(|attempt| attempt.age);
+        observed.looked_at = open_age.map(|age| ago(i64::from(age.saturating_sub(self.pass.looked)) * TICK));
         observed.trouble = self.pass.trouble.map(trouble);
         observed.refused = self.pass.refused.map(trouble);
         observed.inventory = (self.credentials == Credentials::Revoked).then(|| trouble(Failure::Refused));

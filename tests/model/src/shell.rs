@@ -203,6 +203,10 @@ impl<'a> Turn<'a> {
         match self.decision.step {
             Do::LookNames(name) => {
                 self.read_the_clock();
+                let open = self.decision.open;
+                // Only a refusal asks for it.
+                let asks = open != NONE && self.pass().refused.is_some();
+                self.pass().looked = if asks { self.state.attempts[usize::from(open)].age } else { 0 };
                 self.state.processes[self.process].inventory = Some(list);
                 self.pass().named = Named::Fresh(name, of_name(list, name));
                 self.pass().witness = self.witness(list).wrapping_add(1);

@@ -300,6 +300,8 @@ pub struct Pass {
     pub sight: Sight,
     /// See [`Named`].
     pub named: Named,
+    /// The age of the open attempt when the last look for its name began.
+    pub looked: u8,
     /// What speaks against an empty list, plus one.
     pub witness: u8,
     /// What reads by id answered.
