@@ -29,5 +29,8 @@ mod tests {
             let spread = backoff(failures, 999);
             assert!(spread < backoff(failures, 0) && spread >= Duration::from_secs(seconds) * 3 / 4);
         }
+        for seed in [500, 1500] {
+            assert_eq!(backoff(3, seed), Duration::from_millis(3500), "half of a quarter less");
+        }
     }
 }

@@ -195,8 +195,9 @@ impl Limiter {
                     self.granted.fetch_add(1, Ordering::Relaxed);
                     return Ok(());
                 }
-                Err(Wait::Pause(left)) if left > PATIENCE => return Err(left),
-                Err(Wait::Pause(left) | Wait::Refill(left)) => tokio::time::sleep(left).await,
+                Err(Wait::Refill(left)) => tokio::time::sleep(left).await,
+                Err(Wait::Pause(left)) if left <= PATIENCE => tokio::time::sleep(left).await,
+                Err(Wait::Pause(left)) => return Err(left),
             }
         }
     }
@@ -238,8 +239,10 @@ mod tests {
 
     /// Takes as much as is given until `end`, every request answered well; returns how many.
     fn drain(state: &mut State, from: Instant, length: Duration) -> u32 {
-        let (mut now, mut taken) = (from, 0);
+        let (mut now, mut taken, mut turns) = (from, 0, 0);
         while now < from + length {
+            turns += 1;
+            assert!(turns < 10_000, "{taken} permits until {:?}: {state:?}", now - from);
             match state.take(now) {
                 Ok(()) => {
                     taken += 1;
@@ -249,6 +252,11 @@ mod tests {
             }
         }
         taken
+    }
+
+    /// Takes what is given at once.
+    fn exhaust(state: &mut State, now: Instant) {
+        assert!((0..100).any(|_| state.take(now).is_err()), "nothing bounds the burst: {state:?}");
     }
 
     #[test]
@@ -369,7 +377,7 @@ mod tests {
     fn a_list_passes_the_queue_on_credit() {
         let now = Instant::now();
         let mut state = State::new(now);
-        while state.take(now).is_ok() {}
+        exhaust(&mut state, now);
         assert!(state.take_ahead(now).is_ok());
         let Err(Wait::Refill(wait)) = state.take(now) else { panic!("must wait") };
         assert!(wait > ms(190), "the queue pays for it: {wait:?}");
@@ -385,10 +393,15 @@ mod tests {
         assert!(taken >= 300, "300 objects must fit into ten seconds: {taken}");
     }
 
-    #[tokio::test]
-    async fn serves_in_the_order_of_arrival() {
+    /// A queue that serves nobody must not hang the tests.
+    async fn soon<T>(work: impl Future<Output = T>) -> T {
+        tokio::time::timeout(SECOND * 10, work).await.expect("half a second is enough")
+    }
+
+    /// Five callers, each in the queue before the next one comes: their numbers as they are served.
+    async fn served() -> Vec<usize> {
         let limiter = std::sync::Arc::new(Limiter::new());
-        while lock(&limiter.state).take(Instant::now()).is_ok() {}
+        exhaust(&mut lock(&limiter.state), Instant::now());
         let order = std::sync::Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
         for n in 0..5 {
@@ -404,6 +417,39 @@ mod tests {
         for task in tasks {
             task.await.unwrap();
         }
-        assert_eq!(*lock(&order), [0, 1, 2, 3, 4]);
+        assert_eq!((limiter.waiting(), limiter.granted()), (0, 5));
+        lock(&order).clone()
+    }
+
+    #[tokio::test]
+    async fn serves_in_the_order_of_arrival() {
+        assert_eq!(soon(served()).await, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_short_pause_is_waited_out_and_a_long_one_reported() {
+        let limiter = Limiter::new();
+        let pause = |length| lock(&limiter.state).paused_until = Some(Instant::now() + length);
+        pause(ms(20));
+        assert_eq!(soon(limiter.acquire()).await, Ok(()));
+        assert_eq!(lock(&limiter.state).pause_left(Instant::now()), None, "it was waited for");
+        pause(SECOND * 60);
+        for left in [soon(limiter.acquire()).await, soon(limiter.acquire_ahead()).await] {
+            assert!(left.is_err_and(|left| left > SECOND), "{left:?}");
+        }
+        assert_eq!(limiter.granted(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_granted_and_answered_is_counted() {
+        let limiter = Limiter::new();
+        assert_eq!((limiter.waiting(), limiter.granted(), limiter.rate()), (0, 0, 10.0));
+        soon(limiter.acquire()).await.unwrap();
+        soon(limiter.acquire_ahead()).await.unwrap();
+        assert_eq!(limiter.granted(), 2);
+        limiter.answered();
+        assert!(lock(&limiter.state).healthy);
+        limiter.complained(None);
+        assert_eq!(limiter.rate(), 5.0);
     }
 }

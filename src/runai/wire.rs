@@ -323,4 +323,42 @@ mod tests {
             assert_eq!(error_message(body).as_deref(), want);
         }
     }
+
+    #[test]
+    fn what_is_wrong_with_a_body_is_said_without_repeating_it() {
+        let lists = [
+            (SplitError::NotAnArray('<'), "expected a JSON array, got text/html starting with '<'"),
+            (SplitError::Empty, "expected a JSON array, got an empty body (text/html)"),
+            (SplitError::Unfinished, "the JSON array ends before its closing bracket"),
+            (SplitError::Trailing, "something follows the JSON array"),
+            (SplitError::ElementTooLarge, "an element of the JSON array is unreasonably large"),
+            (SplitError::Element(7, "it is not JSON".to_owned()), "element 7 is not a registration: it is not JSON"),
+        ];
+        for (error, want) in lists {
+            assert_eq!(describe_split(&error, "text/html"), want);
+        }
+        let objects: [(&[u8], &str); 5] = [
+            (b"", "expected a JSON object, got an empty body (text/html)"),
+            (b" \n", "expected a JSON object, got an empty body (text/html)"),
+            (b"\n<canary>", "expected a JSON object, got text/html starting with '<'"),
+            (b"\x1b[31m", "expected a JSON object, got text/html starting with '?'"),
+            (b" {\"canary\": 1}", "missing field `uuid`"),
+        ];
+        for (body, want) in objects {
+            assert_eq!(describe_object(body, "text/html", "missing field `uuid`"), want);
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_parser_has_one_of_three_names() {
+        let table: [(&[u8], &str); 4] = [
+            (b"{\"uuid\":", "the JSON is cut off"),
+            (b"{\"uuid\":7}", "a field has another type than the API documents"),
+            (b"<canary>", "it is not JSON"),
+            (b"{\"canary\" 1}", "it is not JSON"),
+        ];
+        for (body, want) in table {
+            assert_eq!(cluster(body), Err(want.to_owned()));
+        }
+    }
 }

@@ -392,7 +392,7 @@ fn doubt_at_another_server_or_tenant_is_not_resolved_here() {
                 change(s.recorded.intent.as_mut().unwrap());
                 s.deleting = dying;
             });
-            scene.stalls(Reason::OriginChanged, &["east", "restore the connection", "Orphan"]);
+            scene.stalls(Reason::OriginChanged, &["east", "restore the connection", "Orphan", "com (tenant 1001)"]);
             let unsent = scene.but(|s| s.memory.unsent = Some(ATTEMPT));
             if dying { unsent.releases(Reason::DeletionRequested) } else { unsent.clears() }
         }

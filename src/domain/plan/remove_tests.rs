@@ -304,6 +304,7 @@ fn a_deletion_that_does_not_resolve_is_stalled_and_still_followed() {
     let overdue = asked(50 + 3600);
     overdue.stalls(Reason::DeletionStalled, &["stalledAfter", "forceAfter", "Orphan"]);
     assert_eq!(overdue.plan().again, Again::After(secs(300)));
+    assert_eq!(overdue.but(|s| s.observed.unlisted = true).plan().again, Again::After(secs(10)));
     let outage = asked(50 + 3600).but(|s| s.observed.trouble = Some(trouble(Reason::ConnectionFailed)));
     outage.stalls(Reason::DeletionStalled, &["at present: trouble: ConnectionFailed"]);
     asked(50 + 3600).but(|s| s.observed.uuid = proven()).releases(Reason::DeletionRequested);
