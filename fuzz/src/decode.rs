@@ -63,6 +63,21 @@ pub fn cluster(data: &[u8]) {
     }
 }
 
+pub fn install(data: &[u8]) {
+    match fuzzing::install(data) {
+        Ok(info) => {
+            assert!(info.client_secret.is_some() || info.bootstrap_token.is_some(), "a credential is in it");
+            let secrets = [&info.client_secret, &info.bootstrap_token].into_iter().flatten();
+            for secret in secrets.map(|secret| secret.expose()) {
+                assert!(!secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic()), "{secret:?}");
+            }
+            assert!(info.chart_repo_url.starts_with("https://") && !info.chart_repo_url.contains('\\'));
+            assert!(!info.repository_name.is_empty() && !info.repository_name.contains(char::is_whitespace));
+        }
+        Err(what) => check_words(&what),
+    }
+}
+
 /// The first byte says whether the reply has a date.
 pub fn token(data: &[u8]) {
     let Some((&dated, body)) = data.split_first() else { return };

@@ -31,7 +31,7 @@ pub(super) fn secret_labels(_: &mut SchemaGenerator) -> Schema {
     let value = rules::label_value("installInfo.labels");
     keyed(
         "installInfo.labels",
-        json_schema!({
+        &json_schema!({
             "type": "string",
             "maxLength": install::LONGEST_LABEL,
             "x-kubernetes-validations": [value],
@@ -41,11 +41,11 @@ pub(super) fn secret_labels(_: &mut SchemaGenerator) -> Schema {
 
 /// `spec.installInfo.annotations`.
 pub(super) fn secret_annotations(_: &mut SchemaGenerator) -> Schema {
-    keyed("installInfo.annotations", json_schema!({ "type": "string", "maxLength": install::LONGEST_ANNOTATION }))
+    keyed("installInfo.annotations", &json_schema!({ "type": "string", "maxLength": install::LONGEST_ANNOTATION }))
 }
 
 /// A map whose keys are qualified names that nobody else owns.
-fn keyed(field: &str, value: Schema) -> Schema {
+fn keyed(field: &str, value: &Schema) -> Schema {
     json_schema!({
         "type": "object",
         "maxProperties": install::MOST_KEYS,

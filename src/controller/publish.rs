@@ -14,8 +14,8 @@ use tracing::{info, warn};
 use crate::api::RECONCILE_REQUESTED_AT;
 use crate::domain::install::{self, Answered, FIGHT_WINDOW, FIGHT_WRITES};
 use crate::domain::{
-    InstallCase, InstallSpec, InstallStep, Management, Plan, Publication, RemoteCluster, Stance, Trouble, plan,
-    schedule,
+    AgentVersion, InstallCase, InstallSpec, InstallStep, Management, Plan, Publication, RemoteCluster, Stance, Trouble,
+    plan, schedule,
 };
 use crate::runai::InstallInfo;
 
@@ -117,10 +117,8 @@ impl Pass<'_> {
     }
 
     async fn unpublish(&mut self, told: Option<String>) -> Option<Duration> {
-        let owner = self.owner();
-        if told.is_none() && self.ctx.secrets.of_owner(&owner.namespace, &owner.uid).is_empty() {
-            return None;
-        }
+        // Who never asked has nothing published.
+        told.as_ref()?;
         let cleared = self.clear(None, told.as_deref()).await;
         let secret = told.filter(|_| cleared.is_err());
         self.observed.publication = Some(Publication { secret, outcome: None });
@@ -168,7 +166,7 @@ impl Pass<'_> {
             return End::Silent;
         }
         let spec_version = self.desired.as_ref().ok().and_then(|desired| desired.version.clone());
-        let version = match install::version(spec_version.as_ref().map(|version| version.as_str()), &record) {
+        let version = match install::version(spec_version.as_ref().map(AgentVersion::as_str), &record) {
             Ok(version) => version.to_owned(),
             Err(trouble) => return End::Said(Err(trouble), None),
         };

@@ -83,7 +83,7 @@ impl Press<'_> {
             return Shelf::Foreign;
         }
         match self.main(Some(found), info) {
-            Some(target) => self.compare(found, &target),
+            Some(target) => compare(found, &target),
             None if self.intact(found).is_none() => Shelf::Damaged,
             None => Shelf::Outdated,
         }
@@ -98,9 +98,9 @@ impl Press<'_> {
         match self.bootstrap(Some(found), info) {
             Some(target) if info.is_none_or(|info| info.bootstrap_token.is_none()) => {
                 let is_over = self.token_life(found).is_some_and(|(_, expires)| now >= expires);
-                if is_over { Shelf::Outdated } else { self.compare(found, &target) }
+                if is_over { Shelf::Outdated } else { compare(found, &target) }
             }
-            Some(target) => self.compare(found, &target),
+            Some(target) => compare(found, &target),
             None if self.intact(found).is_none() => Shelf::Damaged,
             None => Shelf::Outdated,
         }
@@ -192,16 +192,6 @@ impl Press<'_> {
         head.into_iter().chain(data.iter().flat_map(|(key, value)| [key.as_str(), value.as_str()])).collect()
     }
 
-    fn compare(&self, found: &Secret, target: &Secret) -> Shelf {
-        let (is, wanted) = (&found.metadata, &target.metadata);
-        let same = found.data == target.data
-            && found.type_ == target.type_
-            && is.labels == wanted.labels
-            && is.annotations == wanted.annotations
-            && is.owner_references == wanted.owner_references;
-        if same { Shelf::Good } else { Shelf::Differs }
-    }
-
     /// Labels and annotations of others stay, so that nobody fights over them; what an earlier spec asked for goes.
     fn secret(&self, name: &str, found: Option<&Secret>, data: Data) -> Secret {
         let earlier = found.and_then(note_of).unwrap_or_default();
@@ -253,6 +243,16 @@ impl Press<'_> {
             block_owner_deletion: Some(false),
         }
     }
+}
+
+fn compare(found: &Secret, target: &Secret) -> Shelf {
+    let (is, wanted) = (&found.metadata, &target.metadata);
+    let same = found.data == target.data
+        && found.type_ == target.type_
+        && is.labels == wanted.labels
+        && is.annotations == wanted.annotations
+        && is.owner_references == wanted.owner_references;
+    if same { Shelf::Good } else { Shelf::Differs }
 }
 
 /// Whether a Secret names this object as the one it belongs to.

@@ -141,7 +141,8 @@ fn every_change_of_what_was_written_is_seen() {
 #[test]
 fn what_was_asked_for_earlier_is_read_again_but_for_a_name() {
     let good = Desk::new().press().main(None, Some(&info(Some("s3cr3t"), None))).unwrap();
-    let table: [(&str, fn(&mut Desk), Shelf); 6] = [
+    type Row = (&'static str, fn(&mut Desk), Shelf);
+    let table: [Row; 6] = [
         ("uuid", |d| d.facts.uuid = "other".to_owned(), Shelf::Outdated),
         ("version", |d| d.facts.version = "2.25".to_owned(), Shelf::Outdated),
         ("URL", |d| d.facts.cluster_url = "https://x.example".to_owned(), Shelf::Outdated),

@@ -221,7 +221,8 @@ fn only_what_is_owned_and_seen_counts() {
     let is = |scene: &Scene| owned(&scene.case()).map(|record| record.uuid);
     let own = || Scene::owner(Provenance::Created);
     assert_eq!(is(&own()), Some(OURS));
-    let table: [(&str, fn(&mut Scene)); 7] = [
+    type Row = (&'static str, fn(&mut Scene));
+    let table: [Row; 7] = [
         ("observed", |s| s.spec().management = Management::Observe),
         ("going", |s| s.deleting = true),
         ("another one", |s| s.observed.uuid = Sighting::Present(record(OTHER, "east"))),
