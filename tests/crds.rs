@@ -194,6 +194,7 @@ fn only_what_has_no_default_is_required() {
     assert_eq!(
         required,
         [
+            "runaiclusters.installInfo.secretName",
             "runaicontrolplanes.connectionSecretRef",
             "runaicontrolplanes.adoptionNamespaces.matchExpressions[].key",
             "runaicontrolplanes.adoptionNamespaces.matchExpressions[].operator",

@@ -217,6 +217,7 @@ fn spec(d: &mut Draw<'_>) -> Result<Desired, SpecError> {
         recreate: d.one(&[RecreatePolicy::Never, RecreatePolicy::IfMissing]),
         ready_when: d.one(&[ReadyWhen::Registered, ReadyWhen::Connected]),
         suspend: d.byte() % 4 == 3,
+        install: None,
     })
 }
 

@@ -7,7 +7,7 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, DATE, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
 use runai_cluster_operator::domain::{ClusterDomain, ClusterState, RemoteCluster};
-use runai_cluster_operator::runai::{fuzzing, sanitize};
+use runai_cluster_operator::runai::{Secret, fuzzing, sanitize};
 use serde::de::IgnoredAny;
 
 /// Longest text of a record that is kept, in characters.
@@ -59,6 +59,21 @@ pub fn list(data: &[u8]) {
 pub fn cluster(data: &[u8]) {
     match fuzzing::cluster(data) {
         Ok(record) => check_record(&record),
+        Err(what) => check_words(&what),
+    }
+}
+
+pub fn install(data: &[u8]) {
+    match fuzzing::install(data) {
+        Ok(info) => {
+            assert!(info.client_secret.is_some() || info.bootstrap_token.is_some(), "a credential is in it");
+            let secrets = [&info.client_secret, &info.bootstrap_token].into_iter().flatten();
+            for secret in secrets.map(Secret::expose) {
+                assert!(!secret.is_empty() && secret.bytes().all(|byte| byte.is_ascii_graphic()), "{secret:?}");
+            }
+            assert!(info.chart_repo_url.starts_with("https://") && !info.chart_repo_url.contains('\\'));
+            assert!(!info.repository_name.is_empty() && !info.repository_name.contains(char::is_whitespace));
+        }
         Err(what) => check_words(&what),
     }
 }

@@ -16,9 +16,10 @@ mod plan;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("list", decode::list),
     ("cluster", decode::cluster),
+    ("install", decode::install),
     ("token", decode::token),
     ("error", decode::error),
     ("headers", decode::headers),

@@ -5,6 +5,8 @@
 #![allow(clippy::duplicated_attributes, reason = "columns of the same type are no repetition")]
 #![allow(unreachable_pub, reason = "KubeSchema repeats each struct inside a function body")]
 
+use std::collections::BTreeMap;
+
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -139,6 +141,36 @@ pub struct RunaiClusterSpec {
     /// change.
     #[serde(default)]
     pub suspend: bool,
+    /// Publishes what the installation of the cluster's agent needs (credentials, URLs, Helm values) as a Secret in this
+    /// object's namespace. Default: not published; may change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install_info: Option<InstallInfoSpec>,
+}
+
+/// Where the install credentials go. Needs the operator's right to write Secrets here: the chart's value
+/// `installInfo.enabled`.
+#[derive(KubeSchema, Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct InstallInfoSpec {
+    /// Name of the Secret. A bootstrap token, where the control plane gives one, goes into a second Secret of this name with
+    /// the ending -bootstrap. A Secret that is not this object's is left alone. Required; may change: the Secret moves.
+    #[schemars(length(min = 1, max = 243))]
+    #[x_kube(validation = rules::object_name("installInfo.secretName"))]
+    pub secret_name: String,
+    /// URL under which the cluster is reached, such as https://runai.example.com. Default: the registration's domain, else
+    /// the control plane's own URL. May change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = rules::remote_cluster_url())]
+    pub remote_cluster_url: Option<String>,
+    /// Labels of the Secret, such as reconcile.fluxcd.io/watch: Enabled. Default none; may change.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::secret_labels")]
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the Secret. Default none; may change.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schemas::secret_annotations")]
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Reference to a `RunaiControlPlane`.

@@ -13,6 +13,7 @@ use super::cluster::{
 };
 use super::control_plane::RunaiControlPlaneSpec;
 use super::duration;
+use super::install;
 use super::lenient::Lenient;
 use super::selector::{LabelOperator, LabelRequirement, LabelSelector};
 use crate::domain::desired::DEFAULT_STALLED_AFTER;
@@ -41,6 +42,7 @@ pub fn desired(object_name: &str, spec: &RunaiClusterSpec) -> Result<Desired, Sp
         recreate_policy,
         ready_when,
         suspend,
+        install_info,
     } = spec;
     check_object_name("controlPlaneRef.name", &control_plane_ref.name)?;
     check_deletion(deletion.as_ref())?;
@@ -59,6 +61,7 @@ pub fn desired(object_name: &str, spec: &RunaiClusterSpec) -> Result<Desired, Sp
             ReadyWhen::Connected => domain::ReadyWhen::Connected,
         },
         suspend: *suspend,
+        install: install_info.as_ref().map(install::of).transpose()?,
     })
 }
 
@@ -234,7 +237,7 @@ fn at_least(field: &'static str, text: &str, floor: Duration) -> Result<Duration
 }
 
 /// An RFC 1123 subdomain, which every object of a Kubernetes API is named by.
-fn check_object_name(field: &'static str, name: &str) -> Result<(), SpecError> {
+pub(super) fn check_object_name(field: &'static str, name: &str) -> Result<(), SpecError> {
     let label_ok = |label: &str| {
         !label.is_empty()
             && label.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -248,11 +251,11 @@ fn check_object_name(field: &'static str, name: &str) -> Result<(), SpecError> {
     }
 }
 
-fn in_field(field: &'static str) -> impl Fn(IdError) -> SpecError {
+pub(super) fn in_field(field: &'static str) -> impl Fn(IdError) -> SpecError {
     move |source| SpecError::Field { field, source }
 }
 
-fn invalid(field: &'static str, problem: impl Into<String>) -> SpecError {
+pub(super) fn invalid(field: &'static str, problem: impl Into<String>) -> SpecError {
     SpecError::Invalid { field, problem: problem.into() }
 }
 

@@ -9,6 +9,7 @@ pub mod control_plane;
 pub mod convert;
 pub mod crds;
 pub mod duration;
+mod install;
 pub mod lenient;
 pub mod remembered;
 mod rules;
@@ -40,6 +41,11 @@ pub const REGISTERED_WITH: &str = "runai-operator.io/registered-with";
 pub const CREATE_PENDING: &str = "runai-operator.io/create-pending";
 /// Annotation, read: any new value asks for a pass; echoed in `status.lastHandledReconcileAt`.
 pub const RECONCILE_REQUESTED_AT: &str = "runai-operator.io/reconcile-requested-at";
+
+/// Annotation of a published Secret, written: how to know it again.
+pub const PUBLISHED: &str = "runai-operator.io/published";
+/// Label of a published Secret, written.
+pub const MANAGED_BY: &str = "app.kubernetes.io/managed-by";
 
 /// Field manager of every write.
 pub const FIELD_MANAGER: &str = "runai-cluster-operator";

@@ -48,10 +48,11 @@ pub(super) fn registration_name() -> Rule {
         .message("name must not begin or end with white space and must not hold control characters; remove them")
 }
 
+const LABEL: &str = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?";
+const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+
 /// A host with an optional port, or an http(s) URL of one. Empty texts are left to the schema's minimum length.
 pub(super) fn registration_domain() -> Rule {
-    const LABEL: &str = "[A-Za-z0-9]([-A-Za-z0-9]{0,61}[A-Za-z0-9])?";
-    const PORT: &str = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
     Rule::new(format!("self.matches('^(https?://)?{LABEL}([.]{LABEL})*[.]?(:{PORT})?/?$')")).message(
         "domain must be a host such as runai.example.com, with or without a port, or a URL such as \
          https://runai.example.com, without a path",
@@ -62,6 +63,38 @@ pub(super) fn registration_domain() -> Rule {
 pub(super) fn agent_version() -> Rule {
     Rule::new("self.matches('^[0-9]+[.][0-9]+([.][0-9][-0-9A-Za-z+._]*)?$')")
         .message("version must look like 2.24 or 2.24.37")
+}
+
+/// An https URL of a host, without a path.
+pub(super) fn remote_cluster_url() -> Rule {
+    Rule::new(format!("self.matches('^https://{LABEL}([.]{LABEL})*[.]?(:{PORT})?/?$')")).message(
+        "installInfo.remoteClusterUrl must be an https URL such as https://runai.example.com, without a path, user or query",
+    )
+}
+
+/// The keys of labels or annotations: qualified names, none with a prefix that belongs to somebody else.
+pub(super) fn metadata_keys(field: &str, reserved: &[&str]) -> [Rule; 2] {
+    let owners = reserved.iter().map(|owner| owner.replace('.', "[.]")).collect::<Vec<_>>().join("|");
+    [
+        Rule::new(
+            "self.all(key, key.matches('^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$'))",
+        )
+        .message(text(format!(
+            "a key of {field} must be a name such as team or example.com/team: letters, digits, '-', '_' and '.', at most 63 \
+             characters"
+        ))),
+        Rule::new(format!("self.all(key, !key.matches('^([^/]*[.])?({owners})/'))")).message(text(format!(
+            "a key of {field} must not have the prefix {}, or one below it",
+            reserved.join(", ")
+        ))),
+    ]
+}
+
+/// The value of a label.
+pub(super) fn label_value(field: &str) -> Rule {
+    Rule::new("self.matches('^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$')").message(text(format!(
+        "a value of {field} must consist of letters, digits, '-', '_' and '.', beginning and ending with a letter or digit"
+    )))
 }
 
 /// The uuid of a registration.

@@ -4,6 +4,8 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+use super::{install, rules};
+
 /// An RFC 3339 time.
 pub(super) fn time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
@@ -22,6 +24,34 @@ pub(super) fn internal_object(_: &mut SchemaGenerator) -> Schema {
 /// `spec.deletion.policy`. By hand, since the generated schema of an optional enum describes the type, not the field.
 pub(super) fn deletion_policy(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "enum": ["Delete", "Orphan"] })
+}
+
+/// `spec.installInfo.labels`.
+pub(super) fn secret_labels(_: &mut SchemaGenerator) -> Schema {
+    let value = rules::label_value("installInfo.labels");
+    keyed(
+        "installInfo.labels",
+        &json_schema!({
+            "type": "string",
+            "maxLength": install::LONGEST_LABEL,
+            "x-kubernetes-validations": [value],
+        }),
+    )
+}
+
+/// `spec.installInfo.annotations`.
+pub(super) fn secret_annotations(_: &mut SchemaGenerator) -> Schema {
+    keyed("installInfo.annotations", &json_schema!({ "type": "string", "maxLength": install::LONGEST_ANNOTATION }))
+}
+
+/// A map whose keys are qualified names that nobody else owns.
+fn keyed(field: &str, value: &Schema) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": install::MOST_KEYS,
+        "additionalProperties": value,
+        "x-kubernetes-validations": rules::metadata_keys(field, &install::RESERVED),
+    })
 }
 
 /// The standard condition list, one entry per type.

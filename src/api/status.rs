@@ -69,6 +69,9 @@ pub struct RunaiClusterStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["field".into()]))]
     pub drift: Vec<Drift>,
+    /// Secret in this object's namespace that holds the install credentials.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub install_secret_name: Option<String>,
     /// Value of the annotation runai-operator.io/reconcile-requested-at that was last acted on.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_handled_reconcile_at: Option<String>,
@@ -76,7 +79,7 @@ pub struct RunaiClusterStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "schemas::internal_object")]
     pub create_pending: Option<Box<Intent>>,
-    /// Always present: Ready, Synced, Connected. Present only while True: Reconciling, Stalled, Suspended.
+    /// Always present: Ready, Synced, Connected. Present where spec.installInfo is: CredentialsPublished. Present only while True: Reconciling, Stalled, Suspended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schemas::conditions")]
     pub conditions: Vec<Condition>,

@@ -37,6 +37,17 @@ impl CallError {
         }
     }
 
+    /// The status of the answer, if there was one.
+    pub(crate) fn code(&self) -> Option<u16> {
+        self.status().map(|status| status.code)
+    }
+
+    /// The namespace is being deleted, so that nothing can be made in it.
+    pub(crate) fn is_terminating(&self) -> bool {
+        let causes = self.status().and_then(|status| status.details.as_ref()).map(|details| details.causes.as_slice());
+        causes.unwrap_or_default().iter().any(|cause| cause.reason == "NamespaceTerminating")
+    }
+
     /// Somebody else wrote first.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_conflict)

@@ -26,7 +26,9 @@ use super::events::Events;
 use super::lease::Leadership;
 use super::notes;
 use super::planes::Planes;
+use super::publish::Reading;
 use super::rooms::Rooms;
+use super::secrets::Secrets;
 use super::settings::Settings;
 use super::signer::Signer;
 use super::status;
@@ -46,6 +48,7 @@ pub(crate) struct Context {
     pub(crate) crd: CrdGuard,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) rooms: Rooms,
+    pub(crate) secrets: Secrets,
     entries: Mutex<HashMap<ObjectKey, Entry>>,
 }
 
@@ -64,6 +67,8 @@ struct Entry {
     /// The object's UID: a pass over an object that has gone says nothing about the next one of that name.
     uid: Option<String>,
     memory: Memory,
+    /// And of its install credentials.
+    reading: Reading,
     /// The reply to our last write, as long as it may be newer than the store.
     newest: Option<Arc<Watched>>,
     /// No pass before this moment, unless the object differs from this.
@@ -101,6 +106,7 @@ impl Context {
         Self {
             events: Events::new(client.clone()),
             crd: CrdGuard::new(client.clone()),
+            secrets: Secrets::new(client.clone(), lanes.len()),
             client,
             rooms: Rooms::new(settings.concurrency),
             settings,
@@ -316,6 +322,16 @@ impl Context {
                 entry.newest = Some(Arc::clone(object));
             }
         });
+    }
+
+    /// What is remembered of the install credentials.
+    pub(crate) fn reading(&self, key: &ObjectKey) -> Reading {
+        lock(&self.entries).get(key).map(|entry| entry.reading.clone()).unwrap_or_default()
+    }
+
+    /// Remembers it.
+    pub(crate) fn keep_reading(&self, key: &ObjectKey, object: &Watched, reading: &Reading) {
+        self.remember(key, object, |entry| entry.reading.clone_from(reading));
     }
 
     /// Begins to listen for news of a uuid and a name. Before the pass looks: what comes while it works is not lost.

@@ -23,6 +23,7 @@ use super::clock::Boottime;
 use super::context::{Context, Start, control_plane_of};
 use super::notes;
 use super::planes::{Connection, trouble};
+use super::publish::Reading;
 use super::status;
 use super::sync::lock;
 
@@ -43,6 +44,9 @@ pub(super) struct Pass<'c> {
     pub(super) observed: Observed,
     pub(super) connection: Option<Arc<Connection>>,
     pub(super) turn: Option<Turn>,
+    pub(super) reading: Reading,
+    /// The Secret that status named when the pass began.
+    pub(super) moved_from: Option<String>,
     policy: Policy,
     /// Which uuid `observed.uuid` is about.
     asked: Option<ClusterUuid>,
@@ -135,6 +139,8 @@ impl<'c> Pass<'c> {
             observed: Observed::nothing(granted.access),
             connection: granted.connection,
             turn: None,
+            reading: ctx.reading(&key),
+            moved_from: object.status().and_then(|status| status.install_secret_name.clone()),
             policy: Policy {
                 quarantine: ctx.settings.create_quarantine,
                 default_deletion: ctx.settings.default_deletion,
@@ -366,7 +372,10 @@ impl<'c> Pass<'c> {
 
     async fn rest(&mut self, plan: &Plan) -> Action {
         self.turn = None;
+        let republish = self.publish(plan).await;
         let written = self.say(plan).await;
+        let retry = if written == Written::Done { self.tidy().await } else { None };
+        self.ctx.keep_reading(&self.key, &self.object, &self.reading);
         // A status that is refused again and again backs off like anything else.
         let unsaid = (written == Written::Failed).then_some(Reason::ConnectionFailed);
         let trouble = report::trouble(plan).or(unsaid);
@@ -390,7 +399,9 @@ impl<'c> Pass<'c> {
             (self.asked, name)
         });
         self.ctx.end(&self.key, &self.object, wait, waits_for);
-        wait.map_or_else(Action::await_change, Action::requeue)
+        // Credentials hold nothing back: whatever changes meanwhile is looked at.
+        let soonest = [wait, republish, retry].into_iter().flatten().min();
+        soonest.map_or_else(Action::await_change, Action::requeue)
     }
 
     /// Writes status and Events where they differ.

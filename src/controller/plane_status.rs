@@ -151,18 +151,21 @@ fn status(
             .and_then(|connection| connection.who().tenant)
             .map(|tenant| tenant.0)
             .or(before.tenant_id),
-        capabilities: connection.map(capabilities).or(before.capabilities),
+        capabilities: connection
+            .map(|connection| capabilities(connection, before.capabilities.as_ref()))
+            .or(before.capabilities),
         registrations: registrations.or(before.registrations),
         conditions: merge(&before.conditions, conditions, now()),
     }
 }
 
-fn capabilities(connection: &Connection) -> Capabilities {
+fn capabilities(connection: &Connection, before: Option<&Capabilities>) -> Capabilities {
     let known = connection.client.capabilities();
     Capabilities {
         minimal_list: known.minimal_list,
         include_requested_for_delete: known.include_requested_for_delete,
-        bootstrap_token: known.bootstrap_token,
+        // Seen only where install information is read, which a restart does not do again.
+        bootstrap_token: known.bootstrap_token.or(before.and_then(|before| before.bootstrap_token)),
     }
 }
 

@@ -35,6 +35,7 @@ use super::lease::{Election, LEASE_NAME, Leadership, Timing, identity};
 use super::notes::key_of;
 use super::pass::reconcile;
 use super::planes::Planes;
+use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError};
 use super::signer::{Signer, SignerError};
 use super::watch::{Change, Watch};
@@ -189,6 +190,7 @@ async fn lead(
     apply_default_control_plane(ctx).await?;
     planes.load_all().await;
     let planes = tokio::spawn(planes.run(news));
+    let secrets = tokio::spawn(Secrets::watch(Arc::clone(ctx)));
     ctx.wake_all(None);
     let concurrency = ctx.settings.concurrency;
     let lanes = ctx.lanes.iter().zip(queues);
@@ -196,6 +198,7 @@ async fn lead(
         .map(|(lane, queue)| run_passes(Arc::clone(ctx), lane.store.clone(), queue, concurrency, stopping.clone()));
     join_all(passes).await;
     planes.abort();
+    secrets.abort();
     Ok(())
 }
 

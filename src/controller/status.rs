@@ -30,6 +30,7 @@ pub(crate) fn before(object: &Watched) -> Before {
         kubernetes_version: status.kubernetes_version.clone(),
         drift: status.drift.iter().filter_map(stored_drift).collect(),
         intent: status.create_pending.as_deref().cloned(),
+        install_secret: status.install_secret_name.clone(),
     };
     Before { facts, conditions }
 }
@@ -70,6 +71,7 @@ pub(crate) fn after(object: &Watched, report: &Report, handled: Option<String>, 
         kubernetes_version,
         drift,
         intent,
+        install_secret,
     } = report.facts.clone();
     let drift = drift.into_iter().map(|Drift { field, desired, observed }| StoredDrift {
         field: field.to_owned(),
@@ -92,6 +94,7 @@ pub(crate) fn after(object: &Watched, report: &Report, handled: Option<String>, 
         platform,
         kubernetes_version,
         drift: drift.collect(),
+        install_secret_name: install_secret,
         last_handled_reconcile_at: handled,
         create_pending: intent.map(Box::new),
         conditions: merge(old, wanted, now),

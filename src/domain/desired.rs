@@ -2,6 +2,7 @@
 //!
 //! Owns the validated form of a spec. Must not know the Kubernetes schema it came from.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, IdError};
@@ -28,7 +29,39 @@ pub struct Desired {
     pub ready_when: ReadyWhen,
     /// No remote write while set; a deletion still follows its policy.
     pub suspend: bool,
+    /// Where to publish the install credentials, if anywhere.
+    pub install: Option<InstallSpec>,
 }
+
+/// `spec.installInfo`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstallSpec {
+    /// The Secret, in the object's namespace.
+    pub secret_name: String,
+    /// URL under which the cluster is reached, if it is not the domain.
+    pub remote_url: Option<String>,
+    /// Labels of the Secret, beside the operator's own.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of the Secret, beside the operator's own.
+    pub annotations: BTreeMap<String, String>,
+}
+
+impl InstallSpec {
+    /// The Secret for the bootstrap token.
+    #[must_use]
+    pub fn bootstrap_name(&self) -> String {
+        bootstrap_name(&self.secret_name)
+    }
+}
+
+/// The Secret for the bootstrap token beside the Secret `name`.
+#[must_use]
+pub fn bootstrap_name(name: &str) -> String {
+    format!("{name}{BOOTSTRAP_SUFFIX}")
+}
+
+/// What the name of a bootstrap Secret ends in.
+pub const BOOTSTRAP_SUFFIX: &str = "-bootstrap";
 
 /// What cleanup needs. Read leniently, so that a bad spec cannot hold an object back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

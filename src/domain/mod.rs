@@ -6,6 +6,7 @@
 pub mod claims;
 pub mod desired;
 pub mod ids;
+pub mod install;
 pub mod memory;
 pub mod observed;
 pub mod plan;
@@ -19,11 +20,13 @@ mod scene_tests;
 
 pub use claims::{Claim, Claims, Holding, ObjectKey};
 pub use desired::{
-    Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, Management, ReadyWhen, RecreatePolicy, SpecError,
+    Adoption, AdoptionPolicy, Deletion, DeletionPolicy, Desired, InstallSpec, Management, ReadyWhen, RecreatePolicy,
+    SpecError,
 };
 pub use ids::{
     AgentVersion, ClusterDomain, ClusterName, ClusterUuid, CredentialId, IdError, Origin, Provenance, TenantId,
 };
+pub use install::{InstallCase, InstallStep, Publication, Shelf};
 pub use memory::{Accepted, Memory};
 pub use observed::{Absence, Access, ClusterState, Named, Observed, RemoteCluster, Sighting, Trouble, Who};
 pub use plan::{Again, Case, Look, Marks, NewCluster, Plan, Policy, Stale, Stance, Step, plan};

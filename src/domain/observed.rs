@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 
 use super::ids::{AgentVersion, ClusterDomain, ClusterUuid, CredentialId, Origin, TenantId};
+use super::install::Publication;
 use super::reason::Reason;
 
 /// `status.state` of a registration. Values that are not known are kept as they come.
@@ -232,6 +233,8 @@ pub struct Observed {
     pub delete_sent: bool,
     /// The registration exists but lists do not show it: a narrow scope, or a control plane that hides deleting ones.
     pub unlisted: bool,
+    /// What came of publishing the install credentials; `None` if this pass did not get that far.
+    pub publication: Option<Publication>,
 }
 
 impl Observed {
@@ -260,6 +263,7 @@ impl Observed {
             crd_deleting: None,
             delete_sent: false,
             unlisted: false,
+            publication: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::claims::{Claims, Holding, ObjectKey};
 use super::desired::{Deletion, DeletionPolicy, Desired, Management, SpecError};
 use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Origin, Provenance};
 use super::memory::{Memory, elapsed};
-use super::observed::{Absence, Observed, RemoteCluster, Trouble, Who};
+use super::observed::{Absence, Observed, RemoteCluster, Sighting, Trouble, Who};
 use super::reason::Reason;
 use super::recorded::{Annotated, Identity, Intent, Recorded};
 
@@ -204,6 +204,20 @@ pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
         (Some(intent), _) => Some(&intent.name),
         (None, Ok(desired)) => Some(desired.name.as_str()),
         (None, Err(_)) => None,
+    }
+}
+
+/// The registration that the object owns, as this pass has seen it; `None` while either is in question. What an object
+/// merely observes is not its own.
+#[must_use]
+pub fn owned<'a>(case: &Case<'a>) -> Option<&'a RemoteCluster> {
+    let manages = case.desired.as_ref().is_ok_and(|desired| desired.management == Management::Manage);
+    match (standing(case), &case.observed.uuid) {
+        (Standing::Owns(identity), Sighting::Present(record)) if manages && !case.deleting => {
+            let live = record.delete_requested_at.is_none() && record.deleted_at.is_none();
+            (record.uuid == identity.uuid && live && is_marked(case.recorded, &identity)).then_some(record)
+        }
+        (_, _) => None,
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 use super::desired::{Desired, Management, ReadyWhen};
 use super::ids::{ClusterUuid, Provenance, TenantId};
+use super::install;
 use super::memory::elapsed;
 use super::observed::{RemoteCluster, Sighting};
 use super::plan::{Again, Case, Plan, Stance, Standing, standing};
@@ -23,6 +24,8 @@ pub enum ConditionType {
     Synced,
     /// What the control plane says of the agent.
     Connected,
+    /// The install credentials are published. Present only where they are asked for.
+    CredentialsPublished,
     /// Work in progress. Present only while true.
     Reconciling,
     /// Needs a person. Present only while true.
@@ -39,6 +42,7 @@ impl ConditionType {
             Self::Ready => "Ready",
             Self::Synced => "Synced",
             Self::Connected => "Connected",
+            Self::CredentialsPublished => "CredentialsPublished",
             Self::Reconciling => "Reconciling",
             Self::Stalled => "Stalled",
             Self::Suspended => "Suspended",
@@ -126,6 +130,8 @@ pub struct StatusFacts {
     pub drift: Vec<Drift>,
     /// The open create intent, kept here too while in doubt.
     pub intent: Option<Intent>,
+    /// The Secret that holds the install credentials.
+    pub install_secret: Option<String>,
 }
 
 /// What status said before this pass.
@@ -138,7 +144,7 @@ pub struct Before {
 }
 
 impl Before {
-    fn condition(&self, kind: ConditionType) -> Option<(&str, &str)> {
+    pub(super) fn condition(&self, kind: ConditionType) -> Option<(&str, &str)> {
         let found = self.conditions.iter().find(|(name, _, _)| name == kind.as_str());
         found.map(|(_, status, reason)| (status.as_str(), reason.as_str()))
     }
@@ -173,8 +179,9 @@ pub fn report(case: &Case<'_>, plan: &Plan, before: &Before) -> Option<Report> {
         return None;
     }
     let facts = facts(case, plan, &before.facts);
-    let conditions = conditions(case, plan, &facts);
-    let events = events(plan, &facts, &conditions, before);
+    let conditions = conditions(case, plan, &facts, before);
+    let mut events = events(plan, &facts, &conditions, before);
+    events.extend(install::event(case, &conditions, before));
     Some(Report { facts, conditions, events })
 }
 
@@ -225,8 +232,13 @@ fn facts(case: &Case<'_>, plan: &Plan, before: &StatusFacts) -> StatusFacts {
     // A pass that ends with an open intent ends in doubt, whatever it calls it: an outage hides the doubt, not the POST.
     // Of an attempt that was certainly not sent there is nothing to tell.
     let open = case.recorded.intent.clone().filter(|intent| case.memory.unsent != Some(intent.attempt));
+    // A Secret that was published has to be found again, whatever became of the registration.
+    let install_secret = match &case.observed.publication {
+        Some(publication) => publication.secret.clone(),
+        None => before.install_secret.clone(),
+    };
     let Some((uuid, tenant, provenance)) = owned else {
-        return StatusFacts { intent: open, ..StatusFacts::default() };
+        return StatusFacts { intent: open, install_secret, ..StatusFacts::default() };
     };
     let known = if before.uuid == Some(uuid) { before.clone() } else { StatusFacts::default() };
     let fresh = match seen.or(named).filter(|record| record.uuid == uuid) {
@@ -244,6 +256,7 @@ fn facts(case: &Case<'_>, plan: &Plan, before: &StatusFacts) -> StatusFacts {
         delete_requested_at: case.recorded.delete_requested_at,
         drift,
         intent: open,
+        install_secret,
         ..fresh
     };
     with_times(case, next, &known, seen.or(named))
@@ -317,7 +330,7 @@ fn drift(desired: &Desired, record: &RemoteCluster) -> Vec<Drift> {
 
 // ---- conditions ----
 
-fn conditions(case: &Case<'_>, plan: &Plan, facts: &StatusFacts) -> Vec<Condition> {
+fn conditions(case: &Case<'_>, plan: &Plan, facts: &StatusFacts, before: &Before) -> Vec<Condition> {
     let why = plan.why.as_str();
     let make = |kind, status, reason: &str, message: &str| Condition {
         kind,
@@ -332,7 +345,13 @@ fn conditions(case: &Case<'_>, plan: &Plan, facts: &StatusFacts) -> Vec<Conditio
     };
     let (connected, state) = connected(facts);
     let waits = case.desired.as_ref().is_ok_and(|desired| desired.ready_when == ReadyWhen::Connected);
-    let ready = if synced == ConditionStatus::True && waits && connected != ConditionStatus::True {
+    let published = install::condition(case, plan, facts, before);
+    let unpublished = published.as_ref().filter(|published| published.status != ConditionStatus::True);
+    let ready = if synced == ConditionStatus::True
+        && let Some(missing) = unpublished
+    {
+        make(ConditionType::Ready, ConditionStatus::False, &missing.reason, &missing.message)
+    } else if synced == ConditionStatus::True && waits && connected != ConditionStatus::True {
         make(
             ConditionType::Ready,
             ConditionStatus::False,
@@ -347,6 +366,13 @@ fn conditions(case: &Case<'_>, plan: &Plan, facts: &StatusFacts) -> Vec<Conditio
         make(ConditionType::Synced, synced, why, &plan.message),
         make(ConditionType::Connected, connected, &state, connected_message(facts)),
     ];
+    all.extend(published);
+    // In step but for the credentials: that is what is being worked on, or what needs a person.
+    let short = install::shortfall(case).filter(|_| plan.stance == Stance::InSync);
+    if let Some(trouble) = short {
+        let kind = if trouble.stalled { ConditionType::Stalled } else { ConditionType::Reconciling };
+        all.push(make(kind, ConditionStatus::True, trouble.reason.as_str(), &trouble.message));
+    }
     match plan.stance {
         Stance::Progress => all.push(make(ConditionType::Reconciling, ConditionStatus::True, why, &plan.message)),
         Stance::Stalled => all.push(make(ConditionType::Stalled, ConditionStatus::True, why, &plan.message)),

@@ -165,6 +165,7 @@ impl Scene {
                 recreate: RecreatePolicy::Never,
                 ready_when: ReadyWhen::Registered,
                 suspend: false,
+                install: None,
             }),
             deletion: Deletion {
                 management: Management::Manage,

@@ -11,6 +11,7 @@ use reqwest::{Method, Url};
 use super::auth::Token;
 use super::client::{CLUSTERS, DeleteReply, Listing, Permit, RunaiClient, Verbosity};
 use super::error::{ErrorKind, StatusError, TransportKind};
+use super::install::{self, InstallInfo};
 use super::list::{ListDecoder, ListError, MOST_MEMORY};
 use super::observer::Operation;
 use super::transport::{Call, ERROR_CAP, LIST_CAP, OBJECT_CAP, Reply};
@@ -108,6 +109,17 @@ impl RunaiClient {
         }
     }
 
+    pub(super) async fn install_info_attempt(&self, url: Url) -> Result<InstallInfo, ErrorKind> {
+        let deadline = self.inner.settings.limits.read_deadline;
+        let (mut reply, _) = self.read(Operation::InstallInfo, url, deadline).await?;
+        if reply.code != 200 {
+            return Err(self.refusal(reply).await);
+        }
+        let body = reply.body(OBJECT_CAP).await?;
+        install::install_info(&body)
+            .map_err(|what| undecodable(200, &wire::describe_object(&body, &reply.content_type, &what)))
+    }
+
     pub(super) async fn probe_attempt(&self) -> Result<Option<bool>, ErrorKind> {
         let mut url = self.url("/api/v1/clusters/minimal");
         url.set_query(Some("limit=1"));
@@ -195,7 +207,7 @@ impl RunaiClient {
         if code == 404 && !wire::is_api_body(&body) {
             return undecodable(404, &format!("expected a JSON error, got {}", reply.content_type));
         }
-        let message = wire::error_message(&body).map(|message| self.inner.tokens.clean(&message));
+        let message = wire::error_message(&body).map(|message| self.inner.clean(&message));
         let message = message.filter(|message| !message.is_empty());
         ErrorKind::Status(StatusError { code, message, retry_after: reply.retry_after, refreshed: false })
     }

@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::error::{ErrorKind, StatusError};
 use super::observer::{ClientObserver, Operation};
-use super::redact::sanitize;
+use super::redact::{Secret, sanitize};
 use super::settings::{Grant, Settings, TokenApi};
 use super::sync::lock;
 use super::transport::{Call, ERROR_CAP, OBJECT_CAP, Transport};
@@ -132,12 +132,14 @@ impl TokenKeeper {
     }
 
     /// Makes remote text fit to show.
-    pub(crate) fn clean(&self, text: &str) -> String {
+    /// `issued` are credentials that the control plane gave out lately.
+    pub(crate) fn clean(&self, text: &str, issued: &[Secret]) -> String {
         let known = lock(&self.tokens).clone();
         let bearers = known.iter().filter_map(|token| token.bearer.to_str().ok());
         let tokens = bearers.filter_map(|bearer| bearer.strip_prefix("Bearer "));
         let grant = &self.settings.grant;
-        sanitize(text, [grant.secret().expose(), grant.id()].into_iter().chain(tokens))
+        let issued = issued.iter().map(Secret::expose);
+        sanitize(text, [grant.secret().expose(), grant.id()].into_iter().chain(tokens).chain(issued))
     }
 
     fn usable(&self, until: impl Fn(&Token) -> Instant) -> Option<Arc<Token>> {
@@ -200,7 +202,7 @@ impl TokenKeeper {
             }
             400.. => {
                 let body = reply.body(ERROR_CAP).await.unwrap_or_default();
-                let message = wire::error_message(&body).map(|message| self.clean(&message));
+                let message = wire::error_message(&body).map(|message| self.clean(&message, &[]));
                 Err(ErrorKind::Status(StatusError { code, message, retry_after: reply.retry_after, refreshed: false }))
             }
             _ => Err(ErrorKind::UnexpectedStatus { code }),
@@ -296,6 +298,12 @@ fn parse(body: &[u8], date: Option<Timestamp>) -> Result<Token, String> {
 /// What a token reply tells beside the token.
 pub(super) fn life_and_tenant(body: &[u8], date: Option<Timestamp>) -> Result<(Duration, Option<TenantId>), String> {
     parse(body, date).map(|token| (token.expires_at - token.requested, token.tenant))
+}
+
+/// When any token was issued and when it is over, in seconds since 1970, as far as it says.
+pub(super) fn token_times(token: &str) -> (Option<i64>, Option<i64>) {
+    let claims = claims(token);
+    (claims.issued, claims.expires)
 }
 
 /// How long a token lives, counted on our own clock: `expiresIn`, else the distance of its two claims, else the

@@ -3,6 +3,7 @@
 //! Owns one method per call and how often it is sent: reads may be repeated briefly, changes never. What one attempt
 //! does is in `attempts`. Must not decide what to do next: it returns what was seen, or an [`ApiError`].
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -13,8 +14,10 @@ use reqwest::{Method, Url};
 use super::attempts::worth_repeating;
 use super::auth::TokenKeeper;
 use super::error::{ApiError, ErrorKind};
+use super::install::InstallInfo;
 use super::limiter::Limiter;
 use super::observer::{ClientObserver, Operation};
+use super::redact::Secret;
 use super::settings::Settings;
 use super::sync::lock;
 use super::transport::{Call, Transport};
@@ -108,6 +111,28 @@ pub(super) struct Inner {
     pub(super) limiter: Limiter,
     pub(super) capabilities: Mutex<Capabilities>,
     pub(super) observer: Arc<dyn ClientObserver>,
+    /// Install credentials that were given out lately: an error message may quote one.
+    pub(super) issued: Mutex<VecDeque<Secret>>,
+}
+
+/// So many install credentials are remembered, to take them out of error messages.
+const ISSUED: usize = 32;
+
+impl Inner {
+    /// Makes remote text fit to show.
+    pub(super) fn clean(&self, text: &str) -> String {
+        let issued: Vec<_> = lock(&self.issued).iter().cloned().collect();
+        self.tokens.clean(text, &issued)
+    }
+
+    /// Remembers a credential.
+    pub(super) fn issue(&self, secret: &Secret) {
+        let mut issued = lock(&self.issued);
+        if !issued.contains(secret) {
+            issued.truncate(ISSUED - 1);
+            issued.push_front(secret.clone());
+        }
+    }
 }
 
 /// A client of one control plane. Clones share connections, token and rate limit.
@@ -145,6 +170,7 @@ impl RunaiClient {
                 limiter: Limiter::new(),
                 capabilities: Mutex::default(),
                 observer,
+                issued: Mutex::default(),
             }),
         })
     }
@@ -251,6 +277,31 @@ impl RunaiClient {
     /// Any kind; also when the reply is about another uuid.
     pub async fn get(&self, uuid: ClusterUuid) -> Result<Option<RemoteCluster>, ApiError> {
         self.with_retries(Operation::GetCluster, RETRIES, || self.get_attempt(uuid)).await
+    }
+
+    /// Reads what the installation of a registration's agent needs. `version` is the agent's, `remote_url` the URL under
+    /// which the cluster is reached.
+    ///
+    /// # Errors
+    /// Any kind; an answer that is not whole is [`ErrorKind::Undecodable`].
+    pub async fn install_info(
+        &self,
+        uuid: ClusterUuid,
+        version: &str,
+        remote_url: Option<&str>,
+    ) -> Result<InstallInfo, ApiError> {
+        let mut url = self.url(&format!("{CLUSTERS}/{uuid}/cluster-install-info"));
+        url.query_pairs_mut().append_pair("version", version);
+        if let Some(remote_url) = remote_url {
+            url.query_pairs_mut().append_pair("remoteClusterUrl", remote_url);
+        }
+        let info =
+            self.with_retries(Operation::InstallInfo, RETRIES, || self.install_info_attempt(url.clone())).await?;
+        for secret in [&info.client_secret, &info.bootstrap_token].into_iter().flatten() {
+            self.inner.issue(secret);
+        }
+        lock(&self.inner.capabilities).bootstrap_token = Some(info.bootstrap_token.is_some());
+        Ok(info)
     }
 
     /// Creates a registration. Sent at most once.

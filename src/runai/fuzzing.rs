@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
 
+use super::install::{self, InstallInfo};
 use super::list::{ListDecoder, ListError};
 use super::{auth, headers, wire};
 use crate::domain::{ClusterUuid, RemoteCluster, TenantId};
@@ -31,6 +32,14 @@ pub fn list<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Result<(Vec<Remot
 /// What is wrong, in the user's words.
 pub fn cluster(body: &[u8]) -> Result<RemoteCluster, String> {
     wire::cluster(body).map_err(|what| wire::describe_object(body, "application/json", &what))
+}
+
+/// The body of install information.
+///
+/// # Errors
+/// What is wrong, in the user's words.
+pub fn install(body: &[u8]) -> Result<InstallInfo, String> {
+    install::install_info(body).map_err(|what| wire::describe_object(body, "application/json", &what))
 }
 
 /// The body of a token reply: how long the token lives, and its tenant.

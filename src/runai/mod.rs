@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! client -> attempts -> auth, limiter -> transport -> reqwest
-//!               \-----> list -> split, wire   settings, error, headers, redact: leaves
+//!               \-----> list -> split, wire, install   settings, error, headers, redact: leaves
 //! ```
 
 mod attempts;
@@ -16,6 +16,7 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 mod headers;
+mod install;
 mod limiter;
 mod list;
 mod observer;
@@ -28,6 +29,7 @@ mod wire;
 
 pub use client::{Capabilities, DeleteReply, Listing, Permit, RunaiClient, Verbosity};
 pub use error::{ApiError, Class, ErrorKind, StatusError, TlsProblem, TransportKind};
+pub use install::{InstallInfo, token_life};
 pub use observer::{ClientObserver, NoObserver, Operation};
 pub use redact::{Secret, sanitize};
 pub use settings::{Limits, Settings, SettingsError, TokenApi};

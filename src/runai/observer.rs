@@ -21,6 +21,8 @@ pub enum Operation {
     DeleteCluster,
     /// `GET /api/v1/clusters/minimal`, asked only to learn whether it exists.
     ProbeMinimal,
+    /// `GET /api/v1/clusters/{uuid}/cluster-install-info`.
+    InstallInfo,
 }
 
 impl Operation {
@@ -35,6 +37,7 @@ impl Operation {
             Self::RenameCluster => "rename_cluster",
             Self::DeleteCluster => "delete_cluster",
             Self::ProbeMinimal => "probe_minimal",
+            Self::InstallInfo => "install_info",
         }
     }
 
@@ -49,6 +52,7 @@ impl Operation {
             Self::RenameCluster => "renaming the registration",
             Self::DeleteCluster => "deleting the registration",
             Self::ProbeMinimal => "asking for the minimal list",
+            Self::InstallInfo => "reading the install information",
         }
     }
 
@@ -56,7 +60,7 @@ impl Operation {
     #[must_use]
     pub const fn is_read(self) -> bool {
         match self {
-            Self::ListClusters | Self::GetCluster | Self::ProbeMinimal => true,
+            Self::ListClusters | Self::GetCluster | Self::ProbeMinimal | Self::InstallInfo => true,
             Self::Token | Self::CreateCluster | Self::RenameCluster | Self::DeleteCluster => false,
         }
     }

@@ -88,7 +88,8 @@ impl Transport {
             | Operation::GetCluster
             | Operation::RenameCluster
             | Operation::DeleteCluster
-            | Operation::ProbeMinimal => &self.pooled,
+            | Operation::ProbeMinimal
+            | Operation::InstallInfo => &self.pooled,
         };
         let mut request = client.request(call.method, call.url).timeout(call.deadline);
         if let Some(bearer) = call.bearer {

@@ -115,7 +115,7 @@ fn time(field: &str, text: &str) -> Result<Timestamp, String> {
 }
 
 /// serde repeats offending values; only its words about our own field names are fit to show.
-fn describe(error: &serde_json::Error) -> String {
+pub(super) fn describe(error: &serde_json::Error) -> String {
     let text = error.to_string();
     if text.starts_with("missing field `") || text.starts_with("duplicate field `") {
         return text.split(" at line").next().unwrap_or_default().to_owned();

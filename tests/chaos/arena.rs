@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use k8s_openapi::api::core::v1::Secret;
 use kube::api::{
     Api, ApiResource, DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions,
 };
@@ -52,7 +53,7 @@ pub struct Arena {
 impl Arena {
     pub async fn start() -> Self {
         let bed = Testbed::start(Options { audit: false, ..Options::default() }).await.unwrap();
-        let documents = bed.install_chart(&[]).await.unwrap();
+        let documents = bed.install_chart(&["installInfo.enabled=true"]).await.unwrap();
         let crds = documents.into_iter().filter(|one| one["kind"] == "CustomResourceDefinition").collect();
         let birth = std::time::Instant::now();
         let simulator = Simulator::start(config()).unwrap();
@@ -112,6 +113,24 @@ impl Arena {
     pub fn clusters(&self) -> Api<DynamicObject> {
         let kind = GroupVersionKind::gvk(GROUP, "v1alpha1", "RunaiCluster");
         Api::namespaced_with(self.client.clone(), NAMESPACE, &ApiResource::from_gvk(&kind))
+    }
+
+    fn published(&self) -> Api<Secret> {
+        Api::namespaced(self.client.clone(), NAMESPACE)
+    }
+
+    /// All Secrets beside them.
+    pub async fn secrets(&self) -> Vec<Secret> {
+        let api = self.published();
+        retry("list Secrets", async || api.list(&ListParams::default()).await).await.unwrap().items
+    }
+
+    /// Nobody collects here what belonged to objects that have gone.
+    pub async fn forget_secrets(&self) {
+        let api = self.published();
+        let all = ListParams::default();
+        let deleted = async || api.delete_collection(&DeleteParams::default(), &all).await.map(drop);
+        retry("delete Secrets", deleted).await.unwrap();
     }
 
     fn events(&self) -> Api<DynamicObject> {

@@ -93,7 +93,7 @@ impl Users {
         let made = arena.simulator.last_seq();
         let manifest = json!({
             "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",
-            "metadata": { "name": object, "namespace": NAMESPACE }, "spec": self.spec(slot, &object, &name),
+            "metadata": { "name": object, "namespace": NAMESPACE }, "spec": self.spec(slot, &object, &name, books.lives.len()),
         });
         // Before the old one has gone its uid is still in the books.
         let Some(created) = arena.create(&manifest).await else { return false };
@@ -117,7 +117,7 @@ impl Users {
         true
     }
 
-    fn spec(&self, slot: usize, object: &str, name: &str) -> Value {
+    fn spec(&self, slot: usize, object: &str, name: &str, life: usize) -> Value {
         let mut spec = json!({ "name": name, "domain": format!("https://{object}.example.com") });
         if slot.is_multiple_of(2) {
             spec["version"] = json!("2.24");
@@ -134,6 +134,11 @@ impl Users {
                     json!({ "name": name, "adoption": { "policy": "Required" }, "deletion": { "policy": "Delete" } });
             }
             Role::Keeper => spec["deletion"] = json!({ "policy": "Orphan" }),
+        }
+        // A life of its own has a Secret of its own: nobody collects that of the one before.
+        if !slot.is_multiple_of(3) && self.roles[slot] != Role::Observer {
+            spec["version"] = json!("2.24");
+            spec["installInfo"] = json!({ "secretName": format!("{object}-{life}-install") });
         }
         spec
     }

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::api::core::v1::Secret;
 use runai_simulator::{ClusterView, JournalEntry, Operation};
 use serde_json::Value;
 use uuid::Uuid;
@@ -27,6 +28,8 @@ pub struct Look<'a> {
     pub objects: &'a [Value],
     pub records: &'a [ClusterView],
     pub makers: &'a BTreeMap<Uuid, usize>,
+    /// Read after the objects, before the control plane.
+    pub secrets: &'a [Secret],
 }
 
 impl Look<'_> {
@@ -62,6 +65,65 @@ pub fn at_any_time(books: &Books, look: &Look<'_>) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// I10: whatever a Secret says of a registration is whole, and about one of its owner's.
+pub fn published(books: &Books, look: &Look<'_>) -> Vec<Violation> {
+    const WHOLE: [&str; 8] = [
+        "uuid",
+        "clusterName",
+        "clusterUrl",
+        "controlPlaneUrl",
+        "chartRepoURL",
+        "repositoryName",
+        "version",
+        "values.yaml",
+    ];
+    const TOKEN: [&str; 4] = ["uuid", "controlPlaneUrl", "bootstrapToken", "values.yaml"];
+    let mut found = Vec::new();
+    for secret in look.secrets {
+        let name = secret.metadata.name.clone().unwrap_or_default();
+        let mut wrong = |what: String| found.push(broken("I10", format!("Secret {name}: {what}")));
+        let owners = secret.metadata.owner_references.iter().flatten();
+        let Some(owner) = owners.filter_map(|owner| books.lives.iter().position(|life| life.uid == owner.uid)).next()
+        else {
+            wrong("nobody's".to_owned());
+            continue;
+        };
+        let text = |key: &str| {
+            let value = secret.data.as_ref().and_then(|data| data.get(key));
+            value.map(|value| String::from_utf8_lossy(&value.0).into_owned())
+        };
+        let keys: &[&str] = if name.ends_with("-bootstrap") { &TOKEN } else { &WHOLE };
+        for key in keys.iter().filter(|key| text(key).is_none_or(|value| value.is_empty())) {
+            wrong(format!("{key} is missing"));
+        }
+        let Some(uuid) = text("uuid").and_then(|uuid| uuid.parse::<Uuid>().ok()) else { continue };
+        let life = &books.lives[owner];
+        if books.owner(uuid, look.makers) != Some(owner) && life.took_over != Some(uuid) {
+            wrong(format!("it is about {uuid}, which {} does not own", life.object));
+        }
+        let issued = look.record(uuid).map(|record| record.client_secret.clone());
+        if let Some(held) = text("clientSecret").filter(|held| Some(held) != issued.as_ref()) {
+            let what = if held.is_empty() { "blanked" } else { "of another registration" };
+            wrong(format!("its client secret is {what}"));
+        }
+    }
+    found
+}
+
+/// The Secret that the object asks for holds what is so by now.
+fn holds_credentials(object: &Value, look: &Look<'_>) -> Result<(), String> {
+    let Some(name) = object["spec"]["installInfo"]["secretName"].as_str() else { return Ok(()) };
+    let is_told = condition(object, "CredentialsPublished").is_some_and(|(status, _)| status == "True");
+    check(is_told && object["status"]["installSecretName"] == name, "its credentials are not published")?;
+    let secret = look.secrets.iter().find(|secret| secret.metadata.name.as_deref() == Some(name));
+    let data = secret.and_then(|secret| secret.data.as_ref()).ok_or("its Secret is not there")?;
+    let is = |key: &str, field: &str| {
+        data.get(key).map(|value| String::from_utf8_lossy(&value.0).into_owned()).as_deref()
+            == object["status"][field].as_str()
+    };
+    check(is("uuid", "uuid") && is("clusterName", "name"), "its Secret is about another registration")
 }
 
 /// Whether an object has got where it belongs; what is missing otherwise.
@@ -100,6 +162,7 @@ pub fn goal(life: &Life, look: &Look<'_>, schedule: &Schedule, books: &Books) ->
         metadata["annotations"]["runai-operator.io/cluster-uuid"] == object["status"]["uuid"],
         "no note of its uuid",
     )?;
+    holds_credentials(object, look)?;
     agrees(life, object, look)
 }
 

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use runai_simulator::{ClusterView, JournalEntry};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -93,7 +96,7 @@ fn requests_are_the_right_of_some_object_or_broken() {
 fn two_live_registrations_and_one_without_its_object_are_found_at_any_time() {
     let makers = BTreeMap::from([(OURS, 0), (SECOND, 0)]);
     let judge = |books: &Books, records: &[ClusterView]| {
-        let look = Look { objects: &[], records, makers: &makers };
+        let look = Look { objects: &[], records, makers: &makers, secrets: &[] };
         (invariants(oracle::at_any_time(books, &look)), invariants(oracle::left_behind(books, &look)))
     };
     let deleted = ClusterView { deleted_at: Some(jiff::Timestamp::UNIX_EPOCH), ..record(SECOND) };
@@ -102,6 +105,50 @@ fn two_live_registrations_and_one_without_its_object_are_found_at_any_time() {
     assert_eq!(judge(&books(|life| life.gone = true), &[record(OURS)]), (vec!["I3"], vec!["I3"]));
     let kept = books(|life| (life.gone, life.keeps) = (true, true));
     assert_eq!(judge(&kept, &[record(OURS), record(FOREIGN)]), (vec![], vec![]));
+}
+
+#[test]
+fn a_secret_that_is_not_whole_or_not_its_owners_is_found() {
+    let makers = BTreeMap::from([(OURS, 0)]);
+    let whole = || {
+        let keys = [
+            "clusterName",
+            "clusterUrl",
+            "controlPlaneUrl",
+            "chartRepoURL",
+            "repositoryName",
+            "version",
+            "values.yaml",
+        ];
+        let mut data: BTreeMap<String, String> = keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect();
+        data.extend([("uuid".to_owned(), OURS.to_string()), ("clientSecret".to_owned(), "s".to_owned())]);
+        data
+    };
+    let judge = |owner: &str, data: BTreeMap<String, String>| {
+        let data = data.into_iter().map(|(key, value)| (key, ByteString(value.into_bytes()))).collect();
+        let owner = OwnerReference { uid: owner.to_owned(), ..OwnerReference::default() };
+        let metadata =
+            ObjectMeta { name: Some("a".to_owned()), owner_references: Some(vec![owner]), ..ObjectMeta::default() };
+        let secrets = [Secret { metadata, data: Some(data), ..Secret::default() }];
+        let records = [record(OURS), record(FOREIGN)];
+        let look = Look { objects: &[], records: &records, makers: &makers, secrets: &secrets };
+        oracle::published(&books(|_| ()), &look).len()
+    };
+    let but = |key: &str, value: &str| {
+        let mut data = whole();
+        data.insert(key.to_owned(), value.to_owned());
+        data
+    };
+    assert_eq!(judge("uid-a", whole()), 0);
+    assert_eq!(judge("uid-b", whole()), 1, "nobody's");
+    assert_eq!(judge("uid-a", but("uuid", &FOREIGN.to_string())), 1, "of another registration");
+    assert_eq!(judge("uid-a", but("clientSecret", "t")), 1);
+    assert_eq!(judge("uid-a", but("clientSecret", "")), 1, "blanked");
+    assert_eq!(judge("uid-a", but("values.yaml", "")), 1);
+    let mut half = whole();
+    half.remove("chartRepoURL");
+    assert_eq!(judge("uid-a", half), 1);
+    assert_eq!(judge("uid-a", BTreeMap::new()), 8);
 }
 
 #[test]
@@ -125,7 +172,7 @@ fn a_goal_is_reached_only_when_everything_agrees() {
     });
     let reached = |object: Value, change: fn(&mut Life)| {
         let (books, records) = (books(change), [record(OURS)]);
-        let look = Look { objects: &[object], records: &records, makers: &makers };
+        let look = Look { objects: &[object], records: &records, makers: &makers, secrets: &[] };
         oracle::goal(&books.lives[0], &look, &schedule, &books).is_ok()
     };
     let but = |path: &str, value: Value| {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use fastrand::Rng;
+use k8s_openapi::api::core::v1::Secret;
 use runai_simulator::{JournalEntry, Operation, UniqueNames};
 use serde_json::{Value, json};
 
@@ -49,6 +50,8 @@ pub struct Round<'a> {
     strikes: Strikes,
     from: u64,
     violations: BTreeSet<Violation>,
+    /// As last seen.
+    secrets: Vec<Secret>,
 }
 
 impl<'a> Round<'a> {
@@ -64,7 +67,8 @@ impl<'a> Round<'a> {
         let from = arena.simulator.last_seq();
         let users = Users::of(schedule);
         let (books, strikes) = (Books::default(), Strikes::default());
-        let mut round = Self { arena, schedule, books, users, strikes, from, violations: BTreeSet::new() };
+        let mut round =
+            Self { arena, schedule, books, users, strikes, from, violations: BTreeSet::new(), secrets: Vec::new() };
         round.users.seed_foreign(round.arena, &mut round.books);
         round.run(&schedule.events).await;
         let mut rng = Rng::with_seed(schedule.seed ^ 1);
@@ -122,6 +126,7 @@ impl<'a> Round<'a> {
     /// Looks at both sides, and checks what must hold at every moment.
     async fn look(&mut self) -> Vec<Value> {
         let objects = self.arena.objects().await;
+        self.secrets = self.arena.secrets().await;
         // Whatever is sent from here on was sent after status said what it says.
         let seq = self.arena.simulator.last_seq();
         let second = self.schedule.has(|fault| matches!(fault, Fault::Second));
@@ -142,8 +147,9 @@ impl<'a> Round<'a> {
             }
         }
         let (records, makers) = (self.arena.simulator.clusters(), self.books.makers(&self.journal()));
-        let look = Look { objects: &objects, records: &records, makers: &makers };
+        let look = Look { objects: &objects, records: &records, makers: &makers, secrets: &self.secrets };
         self.violations.extend(oracle::at_any_time(&self.books, &look));
+        self.violations.extend(oracle::published(&self.books, &look));
         objects
     }
 
@@ -170,7 +176,7 @@ impl<'a> Round<'a> {
 
     fn missing(&self, objects: &[Value]) -> Vec<String> {
         let (records, makers) = (self.arena.simulator.clusters(), self.books.makers(&self.journal()));
-        let look = Look { objects, records: &records, makers: &makers };
+        let look = Look { objects, records: &records, makers: &makers, secrets: &self.secrets };
         let goal = |life| oracle::goal(life, &look, self.schedule, &self.books).err();
         let lives = self.books.lives.iter();
         lives.filter_map(|life| Some(format!("{} ({:?}): {}", life.object, life.role, goal(life)?))).collect()
@@ -179,6 +185,7 @@ impl<'a> Round<'a> {
     /// Nothing is written any more.
     async fn stay_calm(&mut self) {
         tokio::time::sleep(AFTERMATH).await;
+        let held = self.arena.secrets().await;
         let (before, told) = (versions(&self.arena.objects().await), versions(&self.arena.told().await));
         let seq = self.arena.simulator.last_seq();
         tokio::time::sleep(CALM).await;
@@ -188,6 +195,9 @@ impl<'a> Round<'a> {
         }
         if versions(&self.arena.told().await) != told {
             self.violations.insert(broken("I8", "Events were written in steady state"));
+        }
+        if self.arena.secrets().await != held {
+            self.violations.insert(broken("I8", "Secrets were written in steady state"));
         }
         let journal = self.arena.simulator.journal_since(seq);
         for entry in journal.iter().filter(|entry| is_change(entry)) {
@@ -253,7 +263,7 @@ impl<'a> Round<'a> {
         let processes = if self.schedule.has(|fault| matches!(fault, Fault::Second)) { 2 } else { 1 };
         self.violations.extend(oracle::rate(&journal, &self.arena.started, processes));
         let (records, makers) = (self.arena.simulator.clusters(), self.books.makers(&journal));
-        let look = Look { objects: &[], records: &records, makers: &makers };
+        let look = Look { objects: &[], records: &records, makers: &makers, secrets: &[] };
         self.violations.extend(oracle::left_behind(&self.books, &look));
         if self.arena.simulator.pending_commits() > 0 {
             self.violations.insert(broken("I3", "a late commit is still to come after its object has gone"));
@@ -268,6 +278,7 @@ impl<'a> Round<'a> {
         }
         self.search_for_secrets().await;
         self.arena.forget_events().await;
+        self.arena.forget_secrets().await;
     }
 
     /// I7: in the log, and in everything that was written to the Kubernetes API about objects.

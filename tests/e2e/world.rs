@@ -33,6 +33,8 @@ pub struct Setup {
     pub control_plane: Value,
     /// `RUST_LOG` of the operator.
     pub log: &'static str,
+    /// `--set` arguments of the chart.
+    pub chart: &'static [&'static str],
 }
 
 impl Default for Setup {
@@ -43,6 +45,7 @@ impl Default for Setup {
             controller_manager: false,
             control_plane: json!({ "pollInterval": "5s", "adoptionNamespaces": {} }),
             log: "info,runai_cluster_operator=debug",
+            chart: &[],
         }
     }
 }
@@ -81,7 +84,7 @@ impl World {
         let room = ROOM.acquire().await.unwrap();
         let options = Options { controller_manager: setup.controller_manager, ..Options::default() };
         let bed = Testbed::start(options).await.unwrap();
-        bed.install_chart(&[]).await.unwrap();
+        bed.install_chart(setup.chart).await.unwrap();
         let simulator = Simulator::start(setup.simulator).unwrap();
         let login =
             bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();

@@ -21,16 +21,18 @@ enum Endpoint {
     Create,
     Rename,
     Delete,
+    Install,
 }
 
 impl Endpoint {
-    const ALL: [(Self, u16); 6] = [
+    const ALL: [(Self, u16); 7] = [
         (Self::Token, 200),
         (Self::List, 200),
         (Self::Get, 200),
         (Self::Create, 201),
         (Self::Rename, 200),
         (Self::Delete, 200),
+        (Self::Install, 200),
     ];
 
     fn is_asked(self, seen: &crate::client_support::Seen) -> bool {
@@ -55,6 +57,7 @@ impl Endpoint {
                 let permit = client.permit(Operation::DeleteCluster).await?;
                 client.delete(uuid(), false, permit).await.map(|reply| said(&reply))
             }
+            Self::Install => client.install_info(uuid(), "2.24", None).await.map(|info| said(&info)),
         }
     }
 }

@@ -46,6 +46,7 @@ async fn few_rights(bed: &Testbed) {
     let on_secrets: Vec<_> = all.iter().filter(|right| right.resource == "secrets").collect();
     assert!(on_secrets.iter().all(|right| right.namespace.as_deref() == Some(OPERATOR_NAMESPACE)), "{on_secrets:?}");
     assert_eq!(on_secrets.iter().map(|right| right.verb.as_str()).collect::<Vec<_>>(), ON_SECRETS);
+    publishing_is_asked_for(bed).await;
     let has_lease = |rights: &std::collections::BTreeSet<Right>| rights.iter().any(|right| right.resource == "leases");
     assert!(has_lease(&all));
     let alone = granted(&render(bed, &["leaderElection.enabled=false"]).await, ACCOUNT);
@@ -80,6 +81,20 @@ async fn few_rights(bed: &Testbed) {
     ] {
         assert!(dangers(&danger).is_some(), "{danger:?}");
     }
+}
+
+/// Only the value for it grants rights to Secrets of users, and it grants nothing else.
+async fn publishing_is_asked_for(bed: &Testbed) {
+    let without = granted(&render(bed, &[]).await, ACCOUNT);
+    let with = granted(&render(bed, &["installInfo.enabled=true"]).await, ACCOUNT);
+    assert!(with.is_superset(&without));
+    let more: Vec<_> = with.difference(&without).collect();
+    let is_it = |right: &&&Right| {
+        right.resource == "secrets" && right.group.is_empty() && right.namespace.is_none() && right.name.is_none()
+    };
+    assert!(more.iter().all(|right| is_it(&right)), "{more:?}");
+    let verbs: Vec<_> = more.iter().map(|right| right.verb.as_str()).collect();
+    assert_eq!(verbs, ["create", "delete", "get", "list", "update", "watch"]);
 }
 
 /// A pod as the Deployment makes it is taken by a namespace that enforces Pod Security "restricted"; without its security

@@ -17,7 +17,7 @@ async fn everything(files: &TemporaryDirectory) -> World {
     std::fs::write(&brought, manifest.to_string()).unwrap();
     let flag = format!("--default-control-plane={}", brought.display());
     let team = json!({ "matchLabels": { "kubernetes.io/metadata.name": TEAM } });
-    let setup = Setup::default()
+    let setup = Setup { chart: &["installInfo.enabled=true"], ..Setup::default() }
         .args(&["--leader-elect", &flag])
         .simulator(|config| config.tls.enabled = true)
         .control_plane(json!({
@@ -41,9 +41,29 @@ async fn everything(files: &TemporaryDirectory) -> World {
     world.until_condition("east", "Connected", "True", "Connected").await;
     world.cluster("stays", json!({})).await;
     world.until_ready("stays").await;
+    credentials(&world).await;
     world.delete("east").await;
     world.until_gone("east").await;
     world
+}
+
+/// Published, changed and taken away again.
+async fn credentials(world: &World) {
+    let install = |name: &str, label: &str| json!({ "secretName": name, "labels": { "team": label } });
+    world.patch("stays", json!({ "spec": { "version": "2.24", "installInfo": install("install", "a") } })).await;
+    world.until_condition("stays", "CredentialsPublished", "True", "CredentialsPublished").await;
+    world.patch("stays", json!({ "spec": { "installInfo": install("install", "b") } })).await;
+    let relabelled = wait_until(SOON, "the label", async || {
+        let labels = ["get", "secret", "install", "-n", TEAM, "-o", "jsonpath={.metadata.labels.team}"];
+        let label = world.kubectl(&labels).await;
+        if label == "b" { Ok(()) } else { Err(label) }
+    });
+    relabelled.await.unwrap();
+    world.patch("stays", json!({ "spec": { "installInfo": install("moved", "b") } })).await;
+    world.until("stays", "moved", |object| object["status"]["installSecretName"] == "moved").await;
+    world.patch("stays", json!({ "spec": { "installInfo": null } })).await;
+    world.until("stays", "withdrawn", |object| object["status"]["installSecretName"].is_null()).await;
+    world.until_ready("stays").await;
 }
 
 fn objects(text: &str) -> Vec<Value> {
@@ -96,7 +116,7 @@ async fn what_is_granted_is_used_and_nothing_is_missing() {
     // A watch enters the log when it ends.
     world.operator.sigterm_and_wait(SOON).await.unwrap();
 
-    let documents = render(&world.bed, &[]).await;
+    let documents = render(&world.bed, &["installInfo.enabled=true"]).await;
     let granted = granted(&documents, ACCOUNT);
     assert!(granted.len() > 20, "{granted:#?}");
     let unused = wait_until(SOON, "all rights in the audit log", async || {

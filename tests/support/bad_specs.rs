@@ -74,6 +74,7 @@ fn control_plane(name: &'static str, mut spec: Value, field: &'static str, messa
 #[must_use]
 pub(crate) fn bad_specs() -> Vec<BadSpec> {
     let mut rows = bad_cluster_specs();
+    rows.extend(bad_install_infos());
     rows.extend(bad_control_plane_specs());
     rows
 }
@@ -193,6 +194,48 @@ fn bad_cluster_specs() -> Vec<BadSpec> {
             "spec.controlPlaneRef.name",
             REF,
         ),
+    ]
+}
+
+fn bad_install_infos() -> Vec<BadSpec> {
+    const NAME: &str = "installInfo.secretName must be an object name";
+    const URL: &str = "installInfo.remoteClusterUrl must be an https URL such as https://runai.example.com";
+    const KEY: &str = "must be a name such as team or example.com/team";
+    const OWNER: &str = "must not have the prefix kubernetes.io, k8s.io, argocd.argoproj.io, runai-operator.io";
+    const VALUE: &str = "must consist of letters, digits, '-', '_' and '.'";
+    let row = |name, field: &'static str, value: Value, message| {
+        let path = field.strip_prefix("spec.installInfo.").expect("a field of installInfo");
+        let mut info = json!({ "secretName": "east" });
+        info[path] = value;
+        cluster(name, json!({ "installInfo": info }), field, message)
+    };
+    let name = "spec.installInfo.secretName";
+    let url = "spec.installInfo.remoteClusterUrl";
+    let (labels, annotations) = ("spec.installInfo.labels", "spec.installInfo.annotations");
+    let many: serde_json::Map<_, _> = (0..17).map(|n| (format!("key-{n}"), json!("x"))).collect();
+    vec![
+        cluster("installInfo without a name", json!({ "installInfo": {} }), name, "Required value"),
+        row("upper case secretName", name, json!("East"), NAME),
+        row("secretName with a namespace", name, json!("other/east"), NAME),
+        row("empty secretName", name, json!(""), "should be at least 1 chars long"),
+        row("secretName without room for its ending", name, json!("x".repeat(244)), "may not be more than 243"),
+        row("remoteClusterUrl without TLS", url, json!("http://east.example.com"), URL),
+        row("remoteClusterUrl without a scheme", url, json!("east.example.com"), URL),
+        row("remoteClusterUrl with a path", url, json!("https://east.example.com/app"), URL),
+        row("remoteClusterUrl with a user", url, json!("https://me@east.example.com"), URL),
+        row("remoteClusterUrl with a query", url, json!("https://east.example.com?a=b"), URL),
+        row("label key with a blank", labels, json!({ "a b": "x" }), KEY),
+        row("label key with two slashes", labels, json!({ "a/b/c": "x" }), KEY),
+        row("label of Kubernetes", labels, json!({ "app.kubernetes.io/name": "x" }), OWNER),
+        row("label of Argo CD", labels, json!({ "argocd.argoproj.io/secret-type": "cluster" }), OWNER),
+        row("label with a blank in its value", labels, json!({ "team": "a b" }), VALUE),
+        row("long label", labels, json!({ "team": "x".repeat(64) }), "may not be more than 63"),
+        row("many labels", labels, json!(many.clone()), "must have at most 16 items"),
+        row("annotation key with a blank", annotations, json!({ "a b": "x" }), KEY),
+        row("annotation of Kubernetes", annotations, json!({ "k8s.io/x": "x" }), OWNER),
+        row("annotation of the operator", annotations, json!({ "runai-operator.io/published": "x" }), OWNER),
+        row("long annotation", annotations, json!({ "team": "x".repeat(1025) }), "may not be more than 1024"),
+        row("many annotations", annotations, json!(many), "must have at most 16 items"),
     ]
 }
 

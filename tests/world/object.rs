@@ -55,6 +55,7 @@ impl Object {
                 recreate: RecreatePolicy::Never,
                 ready_when: ReadyWhen::Registered,
                 suspend: false,
+                install: None,
             },
             invalid: false,
             policy: None,

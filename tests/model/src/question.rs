@@ -379,6 +379,7 @@ pub(crate) fn desired(spec: state::Spec, scene: &Scene) -> Result<Desired, SpecE
         recreate: if spec.recreate { RecreatePolicy::IfMissing } else { RecreatePolicy::Never },
         ready_when: ReadyWhen::Registered,
         suspend: spec.suspend && !scene.has(Mutant::IgnoreSuspend),
+        install: None,
     })
 }
 
