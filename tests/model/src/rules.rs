@@ -170,6 +170,7 @@ fn is_excused(state: &State, scene: &Scene, object: usize, why: Reason) -> bool 
         let other = &state.records[slot];
         exists(other.life) && other.name == of.spec.name && slot != usize::from(noted(of))
     };
+    let named_by_another = |slot: usize| named(slot) && usize::from(state.records[slot].maker) != object;
     match why {
         Reason::NameConflict => (0..state.records.len()).any(named) || (scene.objects > 1 && !of.deleting),
         Reason::Suspended => of.spec.suspend && !of.deleting,
@@ -185,7 +186,8 @@ fn is_excused(state: &State, scene: &Scene, object: usize, why: Reason) -> bool 
                 && (meddled || traceless || by_others || !scene.token_tells)
         }
         Reason::OriginChanged => foreign,
-        Reason::CreateAmbiguous => meddled || scene.commits_late,
+        // Another object may have renamed its own registration to the name in doubt.
+        Reason::CreateAmbiguous => meddled || scene.commits_late || (0..state.records.len()).any(named_by_another),
         Reason::DuplicateRegistration => (0..state.records.len()).any(named),
         Reason::IdentityConflict => matches!(of.note, Note::Forged(_)) || scene.budget.wipe > 0,
         Reason::DeletionStalled => scene.never_ends && record.is_some_and(|record| record.life == Life::Deleting),
