@@ -80,7 +80,7 @@ fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly too
 	  $(FUZZ) run --sanitizer none --target-dir target/fuzz $$target target/fuzz/corpus/$$target fuzz/corpus/$$target \
 	    -- -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=2048; done
 
-mutants: $(TOOLS)/cargo-mutants ## mutation testing of what decides (an hour)
+mutants: $(TOOLS)/cargo-mutants ## mutation testing of what decides (an hour or two)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo mutants --package runai-mutants --output target
 
 $(TOOLS)/cargo-mutants:
