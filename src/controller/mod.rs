@@ -22,6 +22,7 @@ mod pass;
 mod plane_status;
 mod planes;
 pub(crate) mod rehearsal;
+pub(crate) mod rights;
 mod rooms;
 pub mod settings;
 pub(crate) mod signer;
