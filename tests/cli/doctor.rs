@@ -1,5 +1,7 @@
 //! `doctor` without Kubernetes: each thing that may be wrong between here and a control plane, by itself.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use runai_simulator::{Access, Config, Identity, Profile, ServerCertificate, Simulator};
@@ -85,6 +87,10 @@ async fn all_is_well_in_every_format() {
     assert_eq!(lines.len(), 10, "{table:#?}");
     assert!(lines[0].starts_with("RESULT    ABOUT"), "{table:#?}");
     assert!(lines[2].starts_with("ok        control plane prod   connection"), "{table:#?}");
+    let untrusted = tool.run(&["doctor", "--credentials", &file]).await.exits(2).notes(&["1 problem, 5 skipped"]);
+    let lines: Vec<_> = untrusted.stdout.lines().collect();
+    let at = lines.iter().position(|line| line.starts_with("problem   control plane default   tls ")).unwrap();
+    assert!(lines[at + 1].starts_with("  what to do: put the certificate") && lines.len() == 11, "{untrusted:#?}");
     let yaml = tool.run(&[&args[..], &["-o", "yaml"]].concat()).await.exits(0);
     let value: Value = serde_saphyr::from_str(&yaml.stdout).unwrap();
     results(&value, "control plane prod", "oooooooo");
@@ -108,6 +114,18 @@ async fn refused() {
     let report = examine(&tool, &format!("https://127.0.0.1:{port}"), CANARY, None, &[]).await.exits(2).json();
     results(&report, PLANE, "oopsssss");
     says(&report, PLANE, "connect", "problem", "the connection was refused", "check host and port");
+}
+
+/// A server that takes the connection and says nothing: nobody waits for it for long.
+#[tokio::test]
+async fn silent() {
+    let tool = Tool::alone();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let asked = examine(&tool, &url, CANARY, None, &[]);
+    let said = tokio::time::timeout(Duration::from_secs(30), asked).await.unwrap().exits(2);
+    results(&said.json(), PLANE, "oopsssss");
+    says(&said.json(), PLANE, "connect", "problem", "no connection within the time-out", "firewalls");
 }
 
 #[tokio::test(flavor = "multi_thread")]

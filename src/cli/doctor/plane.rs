@@ -18,6 +18,9 @@ const SKEW_WARNING: i64 = 60;
 /// Clocks that differ by more than this break tokens and certificates, in seconds.
 const SKEW_PROBLEM: i64 = 300;
 
+/// Why nothing follows a broken connection.
+const UNREACHED: &str = "it cannot be reached";
+
 /// What comes after the settings.
 const AFTER_CONNECTION: [Check; 7] =
     [Check::Dns, Check::Connect, Check::Tls, Check::Token, Check::List, Check::Clock, Check::Capabilities];
@@ -56,10 +59,11 @@ pub(super) async fn check(report: &mut Report, name: &str, alone: bool, found: R
 
     let token = client.refresh_token_now().await;
     let reached = patient.network(&settings, token.as_ref().err());
-    let has_token = reached && patient.token(&settings, token.err()).await;
+
     if !reached {
-        patient.skip(&[Check::Token], "it cannot be reached");
+        return patient.skip(&[Check::Token, Check::List, Check::Clock, Check::Capabilities], UNREACHED);
     }
+    let has_token = patient.token(&settings, token.err()).await;
     let listed = has_token && patient.list(&client).await;
     if !has_token {
         patient.skip(&[Check::List], "there is no token");
@@ -138,7 +142,7 @@ impl Patient<'_> {
         for (at, (check, fine)) in steps.into_iter().enumerate() {
             match broken {
                 Some((error, kind, failed)) if failed == at => self.unreached(check, error, kind),
-                Some((_, _, failed)) if failed < at => self.skip(&[check], "it cannot be reached"),
+                Some((_, _, failed)) if failed < at => self.skip(&[check], UNREACHED),
                 _ if check == Check::Tls && !encrypted => self.report.warning(
                     &self.about,
                     check,

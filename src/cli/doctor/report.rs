@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::super::output::{self, cell, count};
+use super::super::output::{self, count};
 
 /// How a check ended, the mildest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -216,22 +216,22 @@ impl Report {
         )
     }
 
-    /// One line for each check.
+    /// One line for each check, and below it what to do, where something is to be done.
     pub(super) fn table(&self) -> String {
         let row = |finding: &Finding| {
             let details = finding.details.join(", ");
             let found =
                 if details.is_empty() { finding.found.clone() } else { format!("{}: {details}", finding.found) };
-            vec![
-                finding.result.as_str().to_owned(),
-                finding.about.clone(),
-                finding.check.as_str().to_owned(),
-                found,
-                cell(finding.advice.as_ref()),
-            ]
+            vec![finding.result.as_str().to_owned(), finding.about.clone(), finding.check.as_str().to_owned(), found]
         };
         let rows: Vec<_> = self.findings.iter().map(row).collect();
-        output::table(&["RESULT", "ABOUT", "CHECK", "FOUND", "WHAT-TO-DO"], &rows)
+        let table = output::table(&["RESULT", "ABOUT", "CHECK", "FOUND"], &rows);
+        let advice = std::iter::once(None).chain(self.findings.iter().map(|finding| finding.advice.as_deref()));
+        let line = |(line, advice): (&str, Option<&str>)| {
+            let below = advice.map_or_else(String::new, |advice| format!("  what to do: {advice}\n"));
+            format!("{line}\n{below}")
+        };
+        table.lines().zip(advice).map(line).collect()
     }
 }
 
@@ -261,9 +261,9 @@ mod tests {
         report.failed("a", Check::Token, "refused (\"a; b\"); check it", "other");
         report.failed("a", Check::Token, "no\nway\u{1b}[2J", "other");
         let lines: Vec<_> = report.table().lines().map(str::to_owned).collect();
-        assert_eq!(lines.len(), 3);
-        assert!(lines[1].contains("refused (\"a; b\")   check it"), "{lines:?}");
-        assert!(lines[2].contains("no way [2J") && lines[2].ends_with("other"), "{lines:?}");
+        assert_eq!(lines.len(), 5);
+        assert!(lines[1].ends_with("   refused (\"a; b\")") && lines[2] == "  what to do: check it", "{lines:?}");
+        assert!(lines[3].ends_with("   no way [2J") && lines[4] == "  what to do: other", "{lines:?}");
     }
 
     #[test]
