@@ -28,6 +28,7 @@ pub(crate) enum Purpose {
     Election,
 }
 
+#[derive(Clone, Copy)]
 struct Need {
     purpose: Purpose,
     group: &'static str,

@@ -122,7 +122,7 @@ async fn access(bed: &Testbed) {
         ),
         (
             with(&|config| {
-                drop(config["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority-data"))
+                drop(config["clusters"][0]["cluster"].as_object_mut().unwrap().remove("certificate-authority-data"));
             }),
             "certificate",
             "certificate authority",
