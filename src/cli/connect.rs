@@ -33,6 +33,13 @@ pub(super) struct ConnectArgs {
     pub(super) control_plane: String,
 
     #[command(flatten)]
+    reach: ReachArgs,
+}
+
+/// How control planes are reached, whichever is meant.
+#[derive(Clone, Debug, Args)]
+pub(super) struct ReachArgs {
+    #[command(flatten)]
     kube: KubeArgs,
 
     /// The operator's own namespace, where connection Secrets, CA bundles and its key lie.
@@ -43,7 +50,7 @@ pub(super) struct ConnectArgs {
         default_value = OPERATOR_NAMESPACE,
         help_heading = "Kubernetes"
     )]
-    operator_namespace: String,
+    pub(super) operator_namespace: String,
 
     /// Do without Kubernetes: a file with the keys of a connection Secret (url, clientID, clientSecret) as YAML or JSON,
     /// or the Secret's own manifest.
@@ -134,8 +141,10 @@ pub(super) struct Opened {
 }
 
 /// How the control plane is reached.
-enum Way {
+pub(super) enum Way {
+    /// Through its object.
     Kubernetes(Kube),
+    /// With a URL and a credentials file.
     Alone(Box<runai::Settings>),
 }
 
@@ -145,15 +154,31 @@ impl ConnectArgs {
     /// # Errors
     /// See [`ConnectError`].
     pub(super) async fn open(&self) -> Result<Opened, ConnectError> {
-        let limits = Limits { allow_insecure_http: self.allow_insecure_http, ..Limits::default() };
-        let (way, objects) = if let Some(file) = &self.credentials {
-            (Way::Alone(Box::new(self.settings(file, limits)?)), Vec::new())
-        } else {
-            let kube = Kube::find(&self.kube, ALONE).await?;
-            let objects = kube.objects().await?;
-            (Way::Kubernetes(kube), objects)
+        let limits = self.reach.limits(Limits::default());
+        let way = self.reach.find(limits).await?;
+        let objects = match &way {
+            Way::Kubernetes(kube) => kube.objects().await?,
+            Way::Alone(_) => Vec::new(),
         };
-        Ok(Opened { way, objects, operator_namespace: self.operator_namespace.clone(), limits })
+        Ok(Opened { way, objects, operator_namespace: self.reach.operator_namespace.clone(), limits })
+    }
+}
+
+impl ReachArgs {
+    /// The limits, with what the flags say.
+    pub(super) const fn limits(&self, limits: Limits) -> Limits {
+        Limits { allow_insecure_http: self.allow_insecure_http, ..limits }
+    }
+
+    /// The way to take; asks nobody yet.
+    ///
+    /// # Errors
+    /// See [`ConnectError`].
+    pub(super) async fn find(&self, limits: Limits) -> Result<Way, ConnectError> {
+        match &self.credentials {
+            Some(file) => Ok(Way::Alone(Box::new(self.settings(file, limits)?))),
+            None => Ok(Way::Kubernetes(Kube::find(&self.kube, ALONE).await?)),
+        }
     }
 
     fn settings(&self, file: &Path, limits: Limits) -> Result<runai::Settings, ConnectError> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clap::Args;
 use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
@@ -66,6 +67,8 @@ impl KubeError {
 pub(super) struct Kube {
     pub(super) client: Client,
     pub(super) namespace: String,
+    /// Where its API is.
+    pub(super) url: String,
 }
 
 impl Kube {
@@ -83,8 +86,9 @@ impl Kube {
         };
         config.connect_timeout = Some(Duration::from_secs(5));
         let namespace = config.default_namespace.clone();
+        let url = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| none(error.to_string()))?;
-        Ok(Self { client, namespace })
+        Ok(Self { client, namespace, url })
     }
 
     /// The RunaiClusters of all namespaces.
@@ -101,6 +105,24 @@ impl Kube {
                 None => return Ok(objects),
             }
         }
+    }
+
+    /// The version of its API server.
+    pub(super) async fn version(&self) -> Result<String, CallError> {
+        Ok(call(self.client.apiserver_version()).await?.git_version)
+    }
+
+    /// The definition of a kind; `None` if there is none of that name.
+    pub(super) async fn definition(&self, name: &str) -> Result<Option<CustomResourceDefinition>, CallError> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.client.clone());
+        call(api.get_opt(name)).await
+    }
+
+    /// All control planes.
+    pub(super) async fn control_planes(&self) -> Result<Vec<WatchedControlPlane>, KubeError> {
+        let api: Api<WatchedControlPlane> = Api::all(self.client.clone());
+        let list = call(api.list(&ListParams::default())).await;
+        Ok(list.map_err(|error| KubeError::list("RunaiControlPlanes", &error))?.items)
     }
 
     /// A control plane; `None` if there is none of that name.

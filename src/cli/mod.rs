@@ -5,6 +5,7 @@
 //! ```text
 //! run, crds                    the controller and what it needs
 //! inventory, export, plan      read a control plane: connect -> kube, credentials
+//! doctor                       looks for what is wrong on the way to it: connect -> kube, credentials
 //! wait                         follows one object: kube
 //! completions, man             the command line itself
 //! output                       how all of them speak
@@ -12,6 +13,7 @@
 
 mod connect;
 mod credentials;
+mod doctor;
 mod export;
 mod inventory;
 mod kube;
@@ -60,6 +62,14 @@ enum Command {
     Run(Box<RunArgs>),
     /// Print the CustomResourceDefinitions as YAML: `runai-cluster-operator crds | kubectl apply --server-side -f -`
     Crds,
+    /// Check Kubernetes and the control planes, and say what to do about what is wrong.
+    ///
+    /// Looks at access to Kubernetes, the CRDs, the operator's rights, and for each RunaiControlPlane at its Secret and CA
+    /// bundle, name resolution, connection, TLS, token, the right to list, the clocks, and what its version can do. Changes
+    /// nothing, and shows no secret. What an earlier finding makes pointless is skipped.
+    ///
+    /// Exit code: 0 all is well, 1 there are warnings, 2 there are problems.
+    Doctor(Box<doctor::DoctorArgs>),
     /// List the registrations of a control plane and the objects that they belong to.
     Inventory(Box<inventory::InventoryArgs>),
     /// Write every registration of a control plane as a RunaiCluster that adopts it.
@@ -166,6 +176,7 @@ pub fn execute(invocation: Invocation) -> Result<ExitCode, CliError> {
             output::data(&crds_yaml()?)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Doctor(args) => once(doctor::execute(*args)),
         Command::Inventory(args) => once(inventory::execute(*args)),
         Command::Export(args) => once(export::execute(*args)),
         Command::Plan(args) => once(plan::execute(*args)),

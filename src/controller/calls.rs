@@ -48,6 +48,32 @@ impl CallError {
         causes.unwrap_or_default().iter().any(|cause| cause.reason == "NamespaceTerminating")
     }
 
+    /// With the innermost cause, which the libraries keep to themselves: "connection refused", "unknown issuer".
+    pub(crate) fn explained(&self) -> String {
+        let mut cause = match self {
+            Self::Kube(error) => std::error::Error::source(&**error),
+            Self::Timeout => None,
+        };
+        while let Some(inner) = cause.and_then(std::error::Error::source) {
+            cause = Some(inner);
+        }
+        let told = self.to_string();
+        match cause.map(ToString::to_string).filter(|cause| !told.contains(cause)) {
+            Some(cause) => format!("{told}: {cause}"),
+            None => told,
+        }
+    }
+
+    /// The credentials are not taken.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.status().is_some_and(|status| status.code == 401)
+    }
+
+    /// The credentials do not suffice.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.status().is_some_and(kube::core::Status::is_forbidden)
+    }
+
     /// Somebody else wrote first.
     pub(crate) fn is_conflict(&self) -> bool {
         self.status().is_some_and(kube::core::Status::is_conflict)

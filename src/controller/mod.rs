@@ -24,6 +24,7 @@ mod planes;
 mod publish;
 mod published;
 pub(crate) mod rehearsal;
+pub(crate) mod rights;
 mod rooms;
 mod secrets;
 pub mod settings;

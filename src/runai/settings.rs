@@ -193,6 +193,18 @@ impl Settings {
         Origin::new(&self.url.origin().ascii_serialization())
     }
 
+    /// Which token endpoint is used.
+    #[must_use]
+    pub const fn token_api(&self) -> TokenApi {
+        self.token_api
+    }
+
+    /// The same, with the first token endpoint: for the question whether that one works.
+    #[must_use]
+    pub fn with_first_token_api(&self) -> Self {
+        Self { token_api: TokenApi::V1, ..self.clone() }
+    }
+
     /// A stable name for the credentials: the first 16 hexadecimal digits of the SHA-256 over grant kind and id.
     /// The secret has no part in it, so it survives a rotation and tells nothing.
     #[must_use]

@@ -5,7 +5,12 @@
 #[path = "../e2e/world.rs"]
 mod world;
 
+#[path = "../security/roles.rs"]
+mod roles;
+
 mod alone;
+mod doctor;
+mod doctor_kubernetes;
 mod manual;
 mod planning;
 mod recordings;

@@ -5,12 +5,13 @@
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 
-use runai_simulator::{ClockMode, RecordPatch, SeedCluster, Simulator};
+use runai_simulator::{ClockMode, Config, RecordPatch, SeedCluster, Simulator};
 use serde_json::json;
+use testbed::OPERATOR_NAMESPACE;
 use uuid::Uuid;
 
-use crate::tool::Tool;
-use crate::world::{Setup, World};
+use crate::tool::{Tool, changes};
+use crate::world::{Setup, World, control_plane};
 
 /// What the page calls the control plane.
 const URL: &str = "https://tenant.run.ai";
@@ -32,6 +33,43 @@ fn fill(simulator: &Simulator) {
     }
     let stuck = RecordPatch { stuck_delete: Some(true), ..RecordPatch::default() };
     simulator.patch(uuid(4).unwrap(), stuck).unwrap();
+}
+
+/// A control plane that is well, for `doctor`: with the true time, and behind https.
+struct Trial {
+    simulator: Simulator,
+    /// What stands for its address, of the same length, so that columns stay in line.
+    names: [(String, &'static str); 3],
+}
+
+impl Trial {
+    async fn start(world: &World, tool: &Tool) -> Self {
+        let mut config = Config::default();
+        config.tls.enabled = true;
+        let simulator = Simulator::start(config).unwrap();
+        let ca = simulator.ca_pem().unwrap();
+        let [url, id, secret] = [simulator.url(), "operator", "operator-secret"];
+        tool.file("trial.yaml", &format!("url: {url}\nclientID: {id}\nclientSecret: {secret}\n"));
+        let metadata = |name: &str| json!({ "name": name, "namespace": OPERATOR_NAMESPACE });
+        let data = json!({ "url": url, "clientID": id, "clientSecret": secret });
+        let bundle = json!({ "kind": "ConfigMap", "name": "authority", "key": "ca.crt" });
+        world.apply_all(vec![
+            json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata("trial"), "stringData": data }),
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata("authority"), "data": { "ca.crt": ca } }),
+            control_plane("trial", "trial", &json!({ "caBundleRef": bundle })),
+        ])
+        .await;
+        let host = url.strip_prefix("https://").unwrap().to_owned();
+        let names = [
+            (url.to_owned(), "https://my-trial.run.ai"),
+            (host, "my-trial.run.ai"),
+            (world.bed.url(), "https://kube.example.io"),
+        ];
+        for (real, shown) in &names {
+            assert_eq!(real.len(), shown.len(), "{real}");
+        }
+        Self { simulator, names }
+    }
 }
 
 /// The page with the output of every command in its `console` blocks made anew.
@@ -86,6 +124,7 @@ async fn the_page_shows_what_the_commands_print() {
     world.until_stalled("gpu-n", "NameConflict").await;
 
     let tool = Tool::of(&world);
+    let trial = Trial::start(&world, &tool).await;
     let names = ["runai-cluster-operator", "kubectl-runai_cluster"];
     for name in names {
         symlink(env!("CARGO_BIN_EXE_runai-cluster-operator"), tool.directory().join(name)).unwrap();
@@ -102,10 +141,12 @@ async fn the_page_shows_what_the_commands_print() {
         let output = tool.prepare("sh").args(["-c", &script]).env("PATH", &path).output().await.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(!text.contains("operator-secret") || command.starts_with("cat "), "{command}: {text}");
+        let text = trial.names.iter().fold(text, |text, (real, shown)| text.replace(real, shown));
         text.replace(world.simulator.url(), URL).replace("operator-secret", "(the secret)")
     };
     let written = std::fs::read_to_string(page()).unwrap();
     let played = play(&written, run).await;
+    assert!(changes(&trial.simulator, 0).is_empty(), "the doctor looks only");
     if std::env::var_os("UPDATE_CLI").is_some_and(|value| value == "1") {
         std::fs::write(page(), &played).unwrap();
         return;
