@@ -483,3 +483,11 @@ fn every_stance_is_a_fixpoint() {
         first(&scene);
     }
 }
+
+/// The registration is lost and another one is being made: a Secret that was published is still there.
+#[test]
+fn the_published_secret_stays_known_while_nothing_is_owned() {
+    let facts = StatusFacts { install_secret: Some("install".to_owned()), ..StatusFacts::default() };
+    let before = Before { facts: facts.clone(), conditions: Vec::new() };
+    assert_eq!(tell(&Scene::new().but(|s| s.spec().suspend = true), &before).facts, facts);
+}
