@@ -198,7 +198,7 @@ pub const fn trouble(plan: &Plan) -> Option<Reason> {
     match (plan.stance, plan.why) {
         (Stance::Progress, Reason::DeletionRequested) => None,
         (Stance::Progress | Stance::Unsure, why) => Some(why),
-        (Stance::Stalled, Reason::AuthFailed | Reason::Forbidden) => Some(plan.why),
+        (Stance::Stalled, Reason::AuthFailed | Reason::Forbidden | Reason::Rejected) => Some(plan.why),
         // What backs off has to count, or it comes back every second.
         (Stance::Stalled, why) if matches!(plan.again, Again::Backoff) => Some(why),
         (Stance::InSync | Stance::Stalled | Stance::Apart | Stance::Quiet, _) => None,

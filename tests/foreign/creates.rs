@@ -135,8 +135,10 @@ fn runtime_340_a_create_that_was_interrupted_needs_nobody_to_go_on() {
         kill_at(stage, Method::PATCH, "runaiclusters/runtime-340?");
         plane.apply(stage, "runtime-340").await;
         stage.gate.struck(crate::stage::LONG, "runaiclusters/runtime-340?", 1).await;
-        let object = stage.world.get("runtime-340").await.unwrap();
-        assert!(!object["metadata"]["annotations"][INTENT_NOTE].is_null(), "{object}");
+        // What was on its way when the process was killed still arrives.
+        stage
+            .until("runtime-340", "the note", |object| object["metadata"]["annotations"][INTENT_NOTE].is_string())
+            .await;
         assert_eq!(plane.creates("runtime-340"), (0, 0));
         stage.restart().await;
         // It waits for the time in which a request could still take effect, says so, and goes on by itself.

@@ -54,8 +54,11 @@ pub const fn fate(certainly_unsent: bool, status: Option<u16>) -> Fate {
 
 /// The name is free as far as the inventory knows: look once more, then write the intent.
 pub(super) fn begin(case: &Case<'_>, desired: &Desired, who: &Who, replaces: Option<ClusterUuid>) -> Plan {
-    if let Some(refusal) = case.observed.refused.as_ref().or(case.observed.trouble.as_ref()) {
-        return hold(case, refusal);
+    if let Some(refusal) = &case.observed.refused {
+        return try_again(case, refusal);
+    }
+    if let Some(trouble) = &case.observed.trouble {
+        return hold(case, trouble);
     }
     let name = desired.name.as_str();
     let seen = match look(case, name, Reason::Creating) {
@@ -243,6 +246,19 @@ fn unfound(case: &Case<'_>, intent: &Intent) -> Plan {
     match case.memory.empty_look {
         Some((of, first)) if of == intent.attempt && case.now.duration_since(first) >= LOOK_GAP => give_up(case),
         Some(_) | None => in_doubt(Again::After(LOOK_GAP.unsigned_abs())),
+    }
+}
+
+/// After a refusal that is believed. Other failures on the way there say nothing about the next attempt: the pause ends
+/// soon, whatever they have come to.
+fn try_again(case: &Case<'_>, refusal: &Trouble) -> Plan {
+    let held = hold(case, refusal);
+    match held.again {
+        Again::Backoff => {
+            let pause = backoff(case.memory.failures.saturating_add(1), case.nonce.as_u64_pair().0);
+            Plan { again: Again::After(pause.min(READ_LAG)), ..held }
+        }
+        Again::WhenChanged | Again::After(_) => held,
     }
 }
 

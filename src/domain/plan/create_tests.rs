@@ -364,7 +364,11 @@ fn a_refusal_is_believed_after_a_look() {
             s.recorded.intent = None;
             s.recorded.intent_annotated = false;
         });
-        cleared.holds(reason);
+        assert_eq!(cleared.rests(reason, Stance::Progress).again, Again::After(secs(1)));
+        let after_much_else = cleared.but(|s| s.memory.failures = 20);
+        assert_eq!(after_much_else.plan().again, Again::After(secs(30)), "the next attempt comes soon");
+        let asked_to_wait = after_much_else.but(|s| s.observed.refused.as_mut().unwrap().retry_after = Some(secs(99)));
+        assert_eq!(asked_to_wait.plan().again, Again::After(secs(99)));
     }
     refused(Reason::Forbidden).clears();
     refused(Reason::AuthFailed).clears();
