@@ -101,12 +101,13 @@ impl Point {
             ("PATCH runaiclusters", When::Before) => self.end == End::Kill && self.nth >= LAST_PATCH,
             _ => false,
         };
-        // An Event is sent beside the pass: the rename may be on its way, and is made again if the next look overtakes it.
+        // An Event is sent beside the pass, which may be anywhere: a rename on its way is made again if the next look
+        // overtakes it, and is told of twice.
         let beside = self.effect == "POST events" && self.end == End::Kill;
         match (left_an_intent, forgot_an_answer, beside) {
             (true, _, _) => Extra { marks: 2, statuses: 2, events: 1, ..Extra::NONE },
             (_, true, _) => Extra { statuses: 1, ..Extra::NONE },
-            (_, _, true) => Extra { puts: 1, ..Extra::NONE },
+            (_, _, true) => Extra { puts: 1, statuses: 1, ..Extra::NONE },
             (_, _, _) => Extra::NONE,
         }
     }
