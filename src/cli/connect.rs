@@ -19,6 +19,7 @@ use crate::runai::{self, Limits};
 use super::credentials::{self, CredentialsError};
 use super::kube::{Kube, KubeArgs, KubeError};
 use super::output::note;
+use super::run::InsecureArgs;
 
 /// Where the chart is installed unless somebody chose another namespace.
 const OPERATOR_NAMESPACE: &str = "runai-operator";
@@ -76,18 +77,8 @@ pub(super) struct ReachArgs {
     )]
     token_api: TokenVersion,
 
-    /// Accept an http URL. The credentials then cross the network in the clear.
-    #[arg(
-        long,
-        env = "RUNAI_OPERATOR_ALLOW_INSECURE_HTTP",
-        value_name = "BOOL",
-        default_value_t = false,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
-    allow_insecure_http: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
 }
 
 /// `spec.tokenApi` as a flag.
@@ -167,7 +158,7 @@ impl ConnectArgs {
 impl ReachArgs {
     /// The limits, with what the flags say.
     pub(super) const fn limits(&self, limits: Limits) -> Limits {
-        Limits { allow_insecure_http: self.allow_insecure_http, ..limits }
+        Limits { allow_insecure_http: self.insecure.allow_insecure_http, ..limits }
     }
 
     /// The way to take; asks nobody yet.

@@ -6,8 +6,8 @@
 mod names;
 
 use std::collections::HashSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -82,15 +82,6 @@ struct Deletion {
     policy: &'static str,
 }
 
-/// A directory or file that cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be written: {error}", .path.display())]
-pub struct WriteError {
-    path: PathBuf,
-    #[source]
-    error: std::io::Error,
-}
-
 pub(super) async fn execute(args: ExportArgs) -> Result<ExitCode, CliError> {
     let mut opened = args.connect.open().await?;
     let name = &args.connect.control_plane;
@@ -120,7 +111,12 @@ pub(super) async fn execute(args: ExportArgs) -> Result<ExitCode, CliError> {
         .map(|(object, record)| manifest(object, name, args.namespace.as_deref(), record))
         .collect();
     match &args.output_dir {
-        Some(directory) => write_files(directory, &exported)?,
+        Some(directory) => {
+            let file =
+                |manifest: &Manifest<'_>| Ok((format!("{}.yaml", manifest.metadata.name), output::yaml(manifest)?));
+            let files: Vec<_> = exported.iter().map(file).collect::<io::Result<_>>()?;
+            output::files(directory, &files)?;
+        }
         None => output::data(&documents(&exported)?)?,
     }
     if let (Some(_), Some(namespace)) = (opened.kube(), &args.namespace) {
@@ -194,17 +190,4 @@ fn documents(exported: &[Manifest<'_>]) -> Result<String, CliError> {
         text.push_str(&output::yaml(manifest)?);
     }
     Ok(text)
-}
-
-fn write_files(directory: &Path, exported: &[Manifest<'_>]) -> Result<(), CliError> {
-    let failed = |path: &Path| {
-        let path = path.to_owned();
-        move |error| WriteError { path, error }
-    };
-    fs::create_dir_all(directory).map_err(failed(directory))?;
-    for manifest in exported {
-        let path = directory.join(format!("{}.yaml", manifest.metadata.name));
-        fs::write(&path, output::yaml(manifest)?).map_err(failed(&path))?;
-    }
-    Ok(())
 }

@@ -30,15 +30,6 @@ pub(super) struct ManArgs {
     output_dir: Option<PathBuf>,
 }
 
-/// A page or directory that cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("{} cannot be written: {error}", .path.display())]
-pub struct PageError {
-    path: PathBuf,
-    #[source]
-    error: io::Error,
-}
-
 /// Prints the completions of the program by the name that it was called with.
 pub(super) fn completions(args: &CompletionsArgs, mut command: Command, program: &str) -> Result<ExitCode, CliError> {
     // In bash, clap_complete 4.6.11 loses the subcommands of a program with a hyphen in its name (clap issue 6421): the
@@ -64,15 +55,7 @@ pub(super) fn man(args: &ManArgs, mut command: Command) -> Result<ExitCode, CliE
         output::data(&pages.iter().map(|(_, page)| page.as_str()).collect::<String>())?;
         return Ok(ExitCode::SUCCESS);
     };
-    let failed = |path: &PathBuf| {
-        let path = path.clone();
-        move |error| PageError { path, error }
-    };
-    std::fs::create_dir_all(directory).map_err(failed(directory))?;
-    for (name, page) in &pages {
-        let path = directory.join(name);
-        std::fs::write(&path, page).map_err(failed(&path))?;
-    }
+    output::files(directory, &pages)?;
     note(&format!("{} written to {}", count(pages.len(), "man page"), directory.display()));
     Ok(ExitCode::SUCCESS)
 }

@@ -115,12 +115,9 @@ pub enum CliError {
     /// See [`plan::DocumentError`].
     #[error(transparent)]
     Document(plan::DocumentError),
-    /// See [`export::WriteError`].
+    /// See [`output::WriteError`].
     #[error(transparent)]
-    Write(#[from] export::WriteError),
-    /// See [`manual::PageError`].
-    #[error(transparent)]
-    Page(#[from] manual::PageError),
+    Write(#[from] output::WriteError),
     /// A control plane cannot be connected or does not answer.
     #[error("{0}")]
     ControlPlane(String),

@@ -2,7 +2,9 @@
 //!
 //! Owns formats and the layout of tables. Must not know what is in them.
 
+use std::fs;
 use std::io::{self, ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -29,6 +31,32 @@ pub(super) fn data(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// A directory or file that cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be written: {error}", .path.display())]
+pub struct WriteError {
+    path: PathBuf,
+    #[source]
+    error: io::Error,
+}
+
+/// Writes files into a directory, which is made if it is not there.
+///
+/// # Errors
+/// See [`WriteError`].
+pub(super) fn files(directory: &Path, files: &[(String, String)]) -> Result<(), WriteError> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| WriteError { path, error }
+    };
+    fs::create_dir_all(directory).map_err(failed(directory))?;
+    for (name, text) in files {
+        let path = directory.join(name);
+        fs::write(&path, text).map_err(failed(&path))?;
+    }
+    Ok(())
 }
 
 /// Says something beside the data.

@@ -52,18 +52,8 @@ pub struct RunArgs {
     #[arg(long, env = "RUNAI_OPERATOR_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
 
-    /// Accept `http://` in connection Secrets. The credentials then cross the network in the clear.
-    #[arg(
-        long,
-        env = "RUNAI_OPERATOR_ALLOW_INSECURE_HTTP",
-        value_name = "BOOL",
-        default_value_t = false,
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "true",
-        action = clap::ArgAction::Set
-    )]
-    allow_insecure_http: bool,
+    #[command(flatten)]
+    insecure: InsecureArgs,
 
     /// Most objects of one control plane worked on at once.
     #[arg(long, env = "RUNAI_OPERATOR_CONCURRENCY", value_name = "N", default_value_t = 128)]
@@ -88,6 +78,23 @@ pub struct RunArgs {
     /// that the same release brings.
     #[arg(long, env = "RUNAI_OPERATOR_DEFAULT_CONTROL_PLANE", value_name = "FILE")]
     default_control_plane: Option<PathBuf>,
+}
+
+/// What every command that reaches control planes takes.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct InsecureArgs {
+    /// Accept `http://` in connection Secrets and --url. The credentials then cross the network in the clear.
+    #[arg(
+        long,
+        env = "RUNAI_OPERATOR_ALLOW_INSECURE_HTTP",
+        value_name = "BOOL",
+        default_value_t = false,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        action = clap::ArgAction::Set
+    )]
+    pub(super) allow_insecure_http: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -137,7 +144,7 @@ fn settings(args: RunArgs, default_namespace: &str) -> Settings {
         metrics_bind,
         health_bind,
         log_format: _,
-        allow_insecure_http,
+        insecure,
         concurrency,
         default_deletion_policy,
         create_quarantine,
@@ -150,7 +157,7 @@ fn settings(args: RunArgs, default_namespace: &str) -> Settings {
         leader_elect,
         metrics_bind,
         health_bind,
-        allow_insecure_http,
+        allow_insecure_http: insecure.allow_insecure_http,
         concurrency,
         default_deletion: Some(match default_deletion_policy {
             Policy::Delete => DeletionPolicy::Delete,

@@ -17,6 +17,7 @@ mod events;
 #[doc(hidden)]
 pub mod fuzzing;
 pub(crate) mod lease;
+mod look;
 mod notes;
 mod pass;
 mod plane_status;
@@ -27,6 +28,7 @@ pub(crate) mod rehearsal;
 pub(crate) mod rights;
 mod rooms;
 mod secrets;
+mod send;
 pub mod settings;
 pub(crate) mod signer;
 pub(crate) mod source;

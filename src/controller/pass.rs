@@ -11,12 +11,12 @@ use kube::runtime::controller::Action;
 use tracing::{debug, info, warn};
 
 use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
-use crate::domain::plan::{self, name_in_question, open_attempt, uuid_in_question};
+use crate::domain::plan::{self, name_in_question, remembered_refusal, uuid_in_question};
 use crate::domain::{
-    Again, Case, ClusterUuid, Deletion, Desired, Look, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason,
-    Recorded, Sighting, SpecError, Stance, Step, Trouble, report, schedule,
+    Again, Case, ClusterUuid, Deletion, Desired, Memory, Named, ObjectKey, Observed, Plan, Policy, Reason, Recorded,
+    Sighting, SpecError, Stance, Step, report, schedule,
 };
-use crate::runai::{ApiError, Operation, Permit};
+use crate::runai::Permit;
 use crate::telemetry::metrics::ReconcileResult;
 
 use super::clock::Boottime;
@@ -52,7 +52,7 @@ pub(super) struct Pass<'c> {
     asked: Option<ClusterUuid>,
     /// In a rehearsal: lists that started since then are fresh enough, and no turn is taken, since nothing is written upon
     /// them.
-    fresh_since: Option<Instant>,
+    pub(super) fresh_since: Option<Instant>,
 }
 
 /// The right to create: a slot among the creates under way, and a permit of the rate limit.
@@ -60,7 +60,7 @@ pub(super) struct Turn {
     pub(super) permit: Option<Permit>,
     /// When the intent was begun to be written: the POST must follow soon.
     pub(super) intent_started: Option<Boottime>,
-    _slot: tokio::sync::OwnedSemaphorePermit,
+    pub(super) _slot: tokio::sync::OwnedSemaphorePermit,
 }
 
 /// What comes after a step.
@@ -151,9 +151,7 @@ impl<'c> Pass<'c> {
             key,
             object,
         };
-        let open = pass.with_case(|case| open_attempt(case).map(|intent| intent.attempt));
-        let refused = pass.memory.refused.as_ref().filter(|(attempt, _)| Some(*attempt) == open);
-        pass.observed.refused = refused.map(|(_, refusal)| refusal.clone());
+        pass.observed.refused = pass.with_case(|case| remembered_refusal(case).cloned());
         let question = pass.with_case(|case| (uuid_in_question(case), name_in_question(case).map(str::to_owned)));
         ctx.listen(&pass.key, &pass.object, question);
         pass.look_at_inventory();
@@ -265,7 +263,7 @@ impl<'c> Pass<'c> {
     }
 
     /// These credentials saw the registration: later, a 404 to them means something.
-    fn note_seen(&mut self) {
+    pub(super) fn note_seen(&mut self) {
         if let (Sighting::Present(record), Ok(who)) = (&self.observed.uuid, &self.observed.access.who)
             && self.memory.seen_by.as_ref().is_none_or(|by| by.origin != who.origin || by.credential != who.credential)
         {
@@ -273,99 +271,6 @@ impl<'c> Pass<'c> {
             who.tenant = Some(record.tenant);
             self.memory.seen_by = Some(who);
         }
-    }
-
-    async fn look(&mut self, look: &Look) {
-        let Some(connection) = self.connection.clone() else { return };
-        match look {
-            Look::Names(name) => self.look_for_name(&connection, name).await,
-            Look::ById(uuid) => match self.look_for_uuid(&connection, *uuid).await {
-                Ok(sighting) => {
-                    self.observed.unlisted = matches!(sighting, Sighting::Present(_));
-                    self.observed.uuid = sighting;
-                    self.note_seen();
-                }
-                Err(error) => self.observed.trouble = Some(trouble(&error)),
-            },
-            Look::Read(uuid) => match connection.client.get(*uuid).await {
-                Ok(found) => self.observed.reads.push((*uuid, found)),
-                Err(error) => self.observed.trouble = Some(trouble(&error)),
-            },
-            Look::Crd => match self.ctx.crd.is_deleting().await {
-                Ok(deleting) => self.observed.crd_deleting = Some(deleting),
-                Err(error) => {
-                    self.observed.trouble = Some(Trouble {
-                        reason: Reason::ConnectionFailed,
-                        message: format!("whether the CRD is being deleted cannot be read: {error}"),
-                        stalled: false,
-                        retry_after: None,
-                    });
-                }
-            },
-        }
-        if let Some(attempt) = self.with_case(plan::looked_in_vain) {
-            self.memory.looked_in_vain(attempt, now());
-        }
-    }
-
-    /// How long ago the registration was made is told by the clock as it was before the look.
-    async fn look_for_uuid(&mut self, connection: &Connection, uuid: ClusterUuid) -> Result<Sighting, ApiError> {
-        self.observed.remote_now = connection.client.control_plane_now();
-        connection.inventory.confirm_absent(uuid).await
-    }
-
-    /// A create takes its turn first and looks then, so that nothing but the intent lies between look and POST.
-    async fn look_for_name(&mut self, connection: &Arc<Connection>, name: &str) {
-        if self.fresh_since.is_none() && self.may_create() && self.turn.is_none() {
-            match self.take_turn(connection).await {
-                Ok(turn) => self.turn = Some(turn),
-                Err(trouble) => {
-                    self.observed.trouble = Some(trouble);
-                    return;
-                }
-            }
-        }
-        let looked_at = now();
-        match connection.inventory.fresh(self.fresh_since.unwrap_or_else(Instant::now)).await {
-            Ok(snapshot) => {
-                self.observed.looked_at = Some(looked_at);
-                self.observed.named = Named::Fresh(name.to_owned(), snapshot.named(name));
-                self.observed.access.who = Ok(connection.who());
-                self.observed.remote_now = connection.client.control_plane_now();
-                self.observed.witness = snapshot.listed_nothing().then(|| self.witness()).flatten();
-                self.observed.reads.clear();
-            }
-            Err(error) => self.observed.trouble = Some(trouble(&error)),
-        }
-    }
-
-    /// Another live object of this control plane that owns a registration: an empty list should have held it.
-    fn witness(&self) -> Option<ClusterUuid> {
-        let objects = self.ctx.objects(Some(control_plane_of(&self.object)));
-        let mut live = objects.iter().filter(|object| !object.is_deleted());
-        live.find_map(|object| object.status().and_then(|status| status.uuid))
-    }
-
-    /// Whether the look may lead to a POST: not for dying objects, and not while an attempt is still in quarantine.
-    fn may_create(&self) -> bool {
-        let settled = |intent: &crate::domain::Intent| {
-            self.memory.unsent == Some(intent.attempt)
-                || now().duration_since(intent.local_time).unsigned_abs() >= self.policy.quarantine
-        };
-        !self.object.is_deleted() && self.recorded.intent.as_ref().is_none_or(settled)
-    }
-
-    async fn take_turn(&self, connection: &Connection) -> Result<Turn, Trouble> {
-        let slot = Arc::clone(&connection.slots).acquire_owned().await;
-        let slot = slot.map_err(|_| Trouble {
-            reason: Reason::ConnectionFailed,
-            message: "the connection was replaced".to_owned(),
-            stalled: false,
-            retry_after: None,
-        })?;
-        let permit = connection.client.permit(Operation::CreateCluster).await;
-        let permit = permit.map_err(|error| trouble(&error))?;
-        Ok(Turn { permit: Some(permit), intent_started: None, _slot: slot })
     }
 
     // ---- rest ----

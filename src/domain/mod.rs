@@ -16,7 +16,7 @@ pub mod report;
 pub mod schedule;
 
 #[cfg(test)]
-mod scene_tests;
+pub(crate) mod scene_tests;
 
 pub use claims::{Claim, Claims, Holding, ObjectKey};
 pub use desired::{

@@ -1,23 +1,30 @@
 //! The decision: one step at a time, from what is asked for, written down and seen.
 //!
 //! Owns the types of a decision and the rules that live and dying objects share. `live` holds the table for live
-//! objects, `create` the create protocol, `remove` the delete protocol. Pure and total.
+//! objects, `create` the create protocol, `remove` the delete protocol, `proof` what an absence says,
+//! `standing` what an object may call its own. Pure and total.
 
 mod create;
 mod live;
+mod proof;
 mod remove;
+mod standing;
 
 pub use create::{Fate, fate};
+pub use standing::claimed;
+pub(super) use standing::{Standing, standing};
+
+use proof::{READ_LAG, Verdict, judge};
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::claims::{Claims, Holding, ObjectKey};
+use super::claims::{Claims, ObjectKey};
 use super::desired::{Deletion, DeletionPolicy, Desired, Management, SpecError};
 use super::ids::{AgentVersion, ClusterDomain, ClusterName, ClusterUuid, Origin, Provenance};
-use super::memory::{Memory, elapsed};
-use super::observed::{Absence, Observed, RemoteCluster, Sighting, Trouble, Who};
+use super::memory::Memory;
+use super::observed::{Observed, RemoteCluster, Sighting, Trouble, Who};
 use super::reason::Reason;
 use super::recorded::{Annotated, Identity, Intent, Recorded};
 
@@ -197,6 +204,13 @@ pub fn open_attempt<'a>(case: &Case<'a>) -> Option<&'a Intent> {
     case.recorded.intent.as_ref().filter(|_| !owns)
 }
 
+/// The refusal that answered the open attempt in an earlier pass: this pass begins with it.
+#[must_use]
+pub fn remembered_refusal<'a>(case: &Case<'a>) -> Option<&'a Trouble> {
+    let open = open_attempt(case)?;
+    case.memory.refused.as_ref().filter(|(attempt, _)| *attempt == open.attempt).map(|(_, refusal)| refusal)
+}
+
 /// The name that a pass over this object has to know about: the open attempt's, else the desired one.
 #[must_use]
 pub fn name_in_question<'a>(case: &Case<'a>) -> Option<&'a str> {
@@ -227,72 +241,20 @@ pub fn looked_in_vain(case: &Case<'_>) -> Option<uuid::Uuid> {
     create::looked_in_vain(case)
 }
 
+/// Whether a look for the name may lead to a POST, so that the right to send one is taken first.
+#[must_use]
+pub fn may_create(case: &Case<'_>) -> bool {
+    create::may_create(case)
+}
+
+/// What to do about a registration that could not be noted, since the object is gone by now. `None`: it stays.
+#[must_use]
+pub fn clean_up(case: &Case<'_>, made: &Identity) -> Option<Plan> {
+    remove::clean_up(case, made)
+}
+
 fn asked_uuid(case: &Case<'_>) -> Option<ClusterUuid> {
     case.desired.as_ref().ok().and_then(|desired| desired.adoption.uuid)
-}
-
-/// What the object may call its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// Nothing.
-    Nothing,
-    /// Nothing, but unsigned annotations ask for something.
-    Wish(Option<ClusterUuid>),
-    /// A registration.
-    Owns(Identity),
-    /// The notes contradict each other.
-    Conflict(String),
-}
-
-/// Puts the notes together. An intent that replaces a lost registration takes that registration's notes out.
-pub(super) fn standing(case: &Case<'_>) -> Standing {
-    standing_of(case.recorded, case.memory)
-}
-
-fn standing_of(recorded: &Recorded, memory: &Memory) -> Standing {
-    let replaced = recorded.intent.as_ref().and_then(|intent| intent.replaces);
-    let annotated = match &recorded.annotated {
-        Annotated::Fits(identity) => Some(identity),
-        Annotated::Nothing | Annotated::Misfit(_) => None,
-    };
-    let notes = [memory.learned.as_ref(), annotated, recorded.status.as_ref()];
-    let mut notes = notes.into_iter().flatten().filter(|note| Some(note.uuid) != replaced);
-    let Some(first) = notes.next() else {
-        return match &recorded.annotated {
-            Annotated::Misfit(wish) => Standing::Wish(*wish),
-            Annotated::Nothing | Annotated::Fits(_) => Standing::Nothing,
-        };
-    };
-    let mut whole = first.clone();
-    for note in notes {
-        if !whole.agrees_with(note) {
-            return Standing::Conflict(format!(
-                "the object's notes name two registrations, {} and {}; nothing is written until one of them is removed: \
-                 delete the annotations runai-operator.io/cluster-uuid and runai-operator.io/registered-with if {} is right",
-                whole.uuid,
-                note.uuid,
-                recorded.status.as_ref().map_or(note.uuid, |status| status.uuid),
-            ));
-        }
-        whole.tenant = whole.tenant.or(note.tenant);
-        whole.origin = whole.origin.or_else(|| note.origin.clone());
-        whole.credential = whole.credential.or_else(|| note.credential.clone());
-        whole.created = whole.created.or(note.created);
-        if note.provenance == Provenance::Adopted {
-            whole.provenance = Provenance::Adopted;
-        }
-    }
-    Standing::Owns(whole)
-}
-
-/// The registration that an object lays claim to by its notes.
-#[must_use]
-pub fn claimed(recorded: &Recorded, memory: &Memory) -> Option<Holding> {
-    match standing_of(recorded, memory) {
-        Standing::Owns(identity) => Some(Holding { uuid: identity.uuid, origin: identity.origin }),
-        Standing::Conflict(_) => recorded.status.as_ref().map(|status| Holding { uuid: status.uuid, origin: None }),
-        Standing::Nothing | Standing::Wish(_) => None,
-    }
 }
 
 /// The control plane object now leads somewhere else than where the registration was seen.
@@ -314,64 +276,6 @@ fn elsewhere(identity: &Identity, who: &Who) -> Option<String> {
         )),
         (Some(_) | None, _) => None,
     }
-}
-
-/// How far a read may lag behind where less depends on it: see [`judge`] and `create`.
-const READ_LAG: Duration = Duration::from_secs(30);
-
-/// What an absence says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    /// The registration is gone.
-    Gone,
-    /// Nothing: another tenant or a lost permission looks the same.
-    Unproven,
-    /// Nothing yet, for this long: the registration is so young that a read which lags does not know it.
-    TooEarly(Duration),
-}
-
-/// Judges an absence. A read may lag behind a create, as its commit may, by the quarantine. Once the control plane has taken
-/// our DELETE on the registration goes by itself, so that less caution is enough; and an answer that it is gone (204) is
-/// later news than any read can bring.
-fn judge(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> Verdict {
-    if !is_proof(case, identity, who, absence) {
-        return Verdict::Unproven;
-    }
-    let asked = case.memory.delete_accepted.is_some() || case.recorded.delete_requested_at.is_some();
-    let done = case.memory.delete_accepted.as_ref().is_some_and(|accepted| accepted.done);
-    let lag = case.policy.quarantine.min(if asked { READ_LAG } else { Duration::MAX });
-    let now = case.observed.remote_now.unwrap_or(case.now);
-    match identity.created {
-        // A time further ahead than that is no time.
-        Some(created) if !done && now.duration_since(created).unsigned_abs() < lag => {
-            Verdict::TooEarly(lag.saturating_sub(elapsed(created, now)))
-        }
-        Some(_) | None => Verdict::Gone,
-    }
-}
-
-/// Whether an absence proves that the registration is gone (design: "Gone means ..."): the token works, the tenant is
-/// not another one, and either our own DELETE was accepted or the same credentials saw the record before.
-fn is_proof(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> bool {
-    let confirmed = match (identity.tenant, absence.tenant) {
-        (Some(seen), Some(now)) if seen != now => return false,
-        (Some(_), Some(_)) => true,
-        (_, _) => false,
-    };
-    if !absence.listed_after {
-        return false;
-    }
-    let noted_same =
-        identity.origin.as_ref() == Some(&who.origin) && identity.credential.as_ref() == Some(&who.credential);
-    let accepted_now = case
-        .memory
-        .delete_accepted
-        .as_ref()
-        .is_some_and(|by| by.origin == who.origin && (by.credential == who.credential || confirmed));
-    let accepted_before = case.recorded.delete_requested_at.is_some() && (noted_same || confirmed);
-    let seen_now =
-        case.memory.seen_by.as_ref().is_some_and(|by| by.origin == who.origin && by.credential == who.credential);
-    accepted_now || accepted_before || (confirmed && (noted_same || seen_now))
 }
 
 /// Another object that owns `uuid` of that server.
@@ -433,13 +337,6 @@ fn note(identity: &Identity, record: &RemoteCluster, who: &Who, why: Reason) -> 
         ..identity_of(record, who, identity.provenance)
     };
     go_on(Step::Mark(Marks { identity: Some(whole), intent: None }), why, "noting the identity")
-}
-
-/// Whether the registration that was made for this object goes along with it.
-#[must_use]
-pub fn deletes_what_it_made(case: &Case<'_>) -> bool {
-    case.deletion.management == Management::Manage
-        && deletion_policy(case, Provenance::Created) == DeletionPolicy::Delete
 }
 
 fn deletion_policy(case: &Case<'_>, provenance: Provenance) -> DeletionPolicy {

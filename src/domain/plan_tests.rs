@@ -1,9 +1,10 @@
 //! The rules that live and dying objects share: what an object may call its own, and what proves an absence.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+use super::proof::is_proof;
 use super::{
-    Marks, Standing, Step, Verdict, claimed, deletes_what_it_made, elsewhere, is_proof, judge, name_in_question, note,
-    open_attempt, standing, uuid_in_question,
+    Look, Marks, Standing, Step, Verdict, claimed, clean_up, elsewhere, judge, may_create, name_in_question, note,
+    open_attempt, remembered_refusal, standing, uuid_in_question,
 };
 use crate::domain::claims::Holding;
 use crate::domain::desired::{DeletionPolicy, Management, SpecError};
@@ -13,8 +14,8 @@ use crate::domain::observed::{Absence, Who};
 use crate::domain::reason::Reason;
 use crate::domain::recorded::{Annotated, Identity, Intent};
 use crate::domain::scene_tests::{
-    OTHER, OURS, QUARANTINE, Scene, TENANT, THIRD, accepted, at, holding, identity, intent, record, secs, status_of,
-    who,
+    ATTEMPT, NONCE, OTHER, OURS, QUARANTINE, Scene, TENANT, THIRD, accepted, at, holding, identity, intent, record,
+    secs, status_of, trouble, who,
 };
 
 fn owns(scene: &Scene) -> Identity {
@@ -337,14 +338,43 @@ fn an_attempt_is_open_until_its_registration_is_known() {
 }
 
 #[test]
-fn what_was_made_goes_with_its_object_unless_the_policy_says_otherwise() {
-    assert!(deletes_what_it_made(&Scene::new().case()));
+fn a_refusal_is_remembered_as_long_as_its_attempt_is_open() {
+    let refusal = trouble(Reason::Rejected);
+    let of = |attempt| Scene::doubtful(&[]).but(|s| s.memory.refused = Some((attempt, trouble(Reason::Rejected))));
+    assert_eq!(remembered_refusal(&of(ATTEMPT).case()), Some(&refusal));
+    assert_eq!(remembered_refusal(&of(NONCE).case()), None);
+    assert_eq!(remembered_refusal(&of(ATTEMPT).but(|s| s.recorded.intent = None).case()), None);
+    let known = of(ATTEMPT).but(|s| s.memory.learned = Some(identity(OURS, Provenance::Created)));
+    assert_eq!(remembered_refusal(&known.case()), None);
+}
+
+#[test]
+fn a_look_leads_to_a_post_only_where_no_fate_is_open() {
+    assert!(may_create(&Scene::new().case()));
+    assert!(!may_create(&Scene::new().but(|s| s.deleting = true).case()));
+    let open = |now| Scene::doubtful(&[]).but(move |s| s.now = at(now));
+    assert!(!may_create(&open(119).case()));
+    assert!(may_create(&open(120).case()));
+    assert!(may_create(&open(10).but(|s| s.memory.unsent = Some(ATTEMPT)).case()));
+    assert!(!may_create(&open(10).but(|s| s.memory.unsent = Some(NONCE)).case()));
+}
+
+#[test]
+fn what_was_just_made_goes_with_its_object_unless_the_policy_says_otherwise() {
+    let made = identity(OURS, Provenance::Created);
+    let just = |crd| Scene::doubtful(&[]).but(move |s| s.observed.crd_deleting = crd);
+    let step = |scene: &Scene, made: &Identity| clean_up(&scene.case(), made).map(|plan| plan.step);
+    assert_eq!(step(&just(None), &made), Some(Step::Look(Look::Crd)));
+    assert_eq!(step(&just(Some(false)), &made), Some(Step::Delete { uuid: OURS, force: false }));
+    assert_eq!(step(&just(Some(true)), &made), Some(Step::Release), "the whole kind goes");
+    assert_eq!(step(&just(None), &identity(OURS, Provenance::Adopted)), None);
+    assert_eq!(step(&Scene::owner(Provenance::Created), &made), None, "it was noted before");
     let changes: [fn(&mut Scene); 3] = [
         |s| s.deletion.policy = Some(DeletionPolicy::Orphan),
         |s| s.policy.default_deletion = Some(DeletionPolicy::Orphan),
         |s| s.deletion.management = Management::Observe,
     ];
     for change in changes {
-        assert!(!deletes_what_it_made(&Scene::new().but(change).case()));
+        assert_eq!(step(&just(None).but(change), &made), None);
     }
 }

@@ -67,18 +67,20 @@ pub fn at_any_time(books: &Books, look: &Look<'_>) -> Vec<Violation> {
     found
 }
 
+/// What a Secret with install credentials holds, whatever the control plane gives to log in with.
+pub const WHOLE: [&str; 8] = [
+    "uuid",
+    "clusterName",
+    "clusterUrl",
+    "controlPlaneUrl",
+    "chartRepoURL",
+    "repositoryName",
+    "version",
+    "values.yaml",
+];
+
 /// I10: whatever a Secret says of a registration is whole, and about one of its owner's.
 pub fn published(books: &Books, look: &Look<'_>) -> Vec<Violation> {
-    const WHOLE: [&str; 8] = [
-        "uuid",
-        "clusterName",
-        "clusterUrl",
-        "controlPlaneUrl",
-        "chartRepoURL",
-        "repositoryName",
-        "version",
-        "values.yaml",
-    ];
     const TOKEN: [&str; 4] = ["uuid", "controlPlaneUrl", "bootstrapToken", "values.yaml"];
     let mut found = Vec::new();
     for secret in look.secrets {

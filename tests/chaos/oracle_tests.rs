@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::books::{Books, Life};
-use crate::oracle::{self, Look};
+use crate::oracle::{self, Look, WHOLE};
 use crate::schedule::{Role, Schedule};
 
 const OURS: Uuid = Uuid::from_u128(1);
@@ -111,16 +111,7 @@ fn two_live_registrations_and_one_without_its_object_are_found_at_any_time() {
 fn a_secret_that_is_not_whole_or_not_its_owners_is_found() {
     let makers = BTreeMap::from([(OURS, 0)]);
     let whole = || {
-        let keys = [
-            "clusterName",
-            "clusterUrl",
-            "controlPlaneUrl",
-            "chartRepoURL",
-            "repositoryName",
-            "version",
-            "values.yaml",
-        ];
-        let mut data: BTreeMap<String, String> = keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect();
+        let mut data: BTreeMap<String, String> = WHOLE.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect();
         data.extend([("uuid".to_owned(), OURS.to_string()), ("clientSecret".to_owned(), "s".to_owned())]);
         data
     };

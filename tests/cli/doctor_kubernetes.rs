@@ -195,6 +195,16 @@ async fn missing_rights(bed: &Testbed, tool: &Tool) {
     .unwrap();
 }
 
+/// Waits until the finding about the CRD of RunaiClusters is as wanted.
+async fn until_found(tool: &Tool, what: &str, wanted: impl Fn(&Value) -> bool) {
+    testbed::wait_until(crate::world::SOON, what, async || {
+        let report = tool.run(&["doctor", "-o", "json"]).await.json();
+        if wanted(finding(&report, KUBERNETES, "crd-runaiclusters")) { Ok(()) } else { Err(format!("{report:#}")) }
+    })
+    .await
+    .unwrap();
+}
+
 async fn definitions(bed: &Testbed, tool: &Tool) {
     let schema = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let patch = async |patch: Value, more: &[&str]| {
@@ -220,13 +230,7 @@ async fn definitions(bed: &Testbed, tool: &Tool) {
         { "op": "replace", "path": "/spec/versions/0/storage", "value": false },
     ]);
     patch(version, &[]).await;
-    testbed::wait_until(crate::world::SOON, "v1 is stored", async || {
-        let report = tool.run(&["doctor", "-o", "json"]).await.json();
-        let found = finding(&report, KUBERNETES, "crd-runaiclusters");
-        if found["details"] == json!(["v1"]) { Ok(()) } else { Err(format!("{report:#}")) }
-    })
-    .await
-    .unwrap();
+    until_found(tool, "v1 is stored", |found| found["details"] == json!(["v1"])).await;
     let report = ask(tool, &[], 2).await;
     says(
         &report,
@@ -265,13 +269,8 @@ async fn definitions(bed: &Testbed, tool: &Tool) {
     apply(bed, &other).await;
     bed.kubectl_ok(&["wait", "--for=condition=Established", "crd/others.runai-operator.io"]).await.unwrap();
     bed.kubectl_apply(&tool.run(&["crds"]).await.exits(0).stdout).await.unwrap();
-    testbed::wait_until(crate::world::SOON, "the name is refused", async || {
-        let report = tool.run(&["doctor", "-o", "json"]).await.json();
-        let found = finding(&report, KUBERNETES, "crd-runaiclusters");
-        if found["found"].as_str().unwrap().contains("already in use") { Ok(()) } else { Err(format!("{report:#}")) }
-    })
-    .await
-    .unwrap();
+    let refused = |found: &Value| found["found"].as_str().unwrap().contains("already in use");
+    until_found(tool, "the name is refused", refused).await;
     let report = ask(tool, &[], 2).await;
     says(
         &report,

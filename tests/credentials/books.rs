@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use runai_simulator::{Operation, Profile};
 use serde_json::{Value, json};
@@ -34,7 +36,9 @@ pub async fn secret(world: &World, name: &str) -> Option<Value> {
 /// Its data as text.
 pub fn data(secret: &Value) -> BTreeMap<String, String> {
     let data = secret["data"].as_object().cloned().unwrap_or_default();
-    data.into_iter().map(|(key, value)| (key, String::from_utf8(unbase64(value.as_str().unwrap())).unwrap())).collect()
+    data.into_iter()
+        .map(|(key, value)| (key, String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap()))
+        .collect()
 }
 
 /// Waits until the Secret is there and fulfils `wanted`; returns it.
@@ -85,18 +89,4 @@ pub async fn request(world: &World, name: &str, value: &str) {
     let note = format!("runai-operator.io/reconcile-requested-at={value}");
     world.kubectl(&["annotate", "rcl", name, "-n", TEAM, "--overwrite", &note]).await;
     world.until(name, "request handled", |object| object["status"]["lastHandledReconcileAt"] == value).await;
-}
-
-fn unbase64(text: &str) -> Vec<u8> {
-    let digit = |c: u8| match c {
-        b'A'..=b'Z' => c - b'A',
-        b'a'..=b'z' => c - b'a' + 26,
-        b'0'..=b'9' => c - b'0' + 52,
-        b'+' => 62,
-        _ => 63,
-    };
-    let digits: Vec<_> = text.trim_end_matches('=').bytes().map(digit).collect();
-    let word =
-        |chunk: &[u8]| chunk.iter().fold(0_u32, |word, digit| word << 6 | u32::from(*digit)) << (6 * (4 - chunk.len()));
-    digits.chunks(4).flat_map(|chunk| word(chunk).to_be_bytes()[1..chunk.len()].to_vec()).collect()
 }

@@ -167,7 +167,8 @@ impl World {
     /// Asks for an object's deletion at any moment of its life, also while the operator writes its finalizer.
     ///
     /// Without a condition the API server would look for finalizers first and delete afterwards: one that is written in
-    /// between is lost, the object goes at once, and what was being made for it stays. No operator can prevent that.
+    /// between is lost, and the object goes at once. The operator then deletes what it hears was made (row 35), but not
+    /// what it hears nothing of: scenarios that lose answers or kill it delete in this way.
     pub async fn delete_as_seen(&self, name: &str) {
         while let Some(object) = self.get(name).await {
             let version = &object["metadata"]["resourceVersion"];

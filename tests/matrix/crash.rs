@@ -60,10 +60,12 @@ impl Rig {
         self.objects.create(name, spec).await;
         let made = self.until(name, "Ready", |object| is_settled(object, name)).await;
         let mut states = vec![state_of(&made, &self.world.simulator, name)];
+        self.gate.until_told_or_struck(1).await;
         let renamed = format!("{name}-2");
         self.objects.rename(name, &renamed).await;
         let object = self.until(name, "renamed", |object| is_settled(object, &renamed)).await;
         states.push(state_of(&object, &self.world.simulator, name));
+        self.gate.until_told_or_struck(2).await;
         self.objects.delete(name).await;
         let gone = self.until(name, "gone", Value::is_null).await;
         states.push(state_of(&gone, &self.world.simulator, name));
@@ -101,14 +103,10 @@ impl Point {
             ("PATCH runaiclusters", When::Before) => self.end == End::Kill && self.nth >= LAST_PATCH,
             _ => false,
         };
-        // An Event is sent beside the pass, which may be anywhere: a rename on its way is made again if the next look
-        // overtakes it, and is told of twice.
-        let beside = self.effect == "POST events" && self.end == End::Kill;
-        match (left_an_intent, forgot_an_answer, beside) {
-            (true, _, _) => Extra { marks: 2, statuses: 2, events: 1, ..Extra::NONE },
-            (_, true, _) => Extra { statuses: 1, ..Extra::NONE },
-            (_, _, true) => Extra { puts: 1, statuses: 1, ..Extra::NONE },
-            (_, _, _) => Extra::NONE,
+        match (left_an_intent, forgot_an_answer) {
+            (true, _) => Extra { marks: 2, statuses: 2, events: 1, ..Extra::NONE },
+            (false, true) => Extra { statuses: 1, ..Extra::NONE },
+            (false, false) => Extra::NONE,
         }
     }
 

@@ -96,10 +96,24 @@ impl Gate {
     /// the object is gone; what never comes is for the caller to find.
     pub async fn until_told(&self, events: usize) {
         let told = wait_until(TOLD, "the trap and the Events", async || {
-            let seen = self.seen().iter().filter(|effect| *effect == "POST events").count();
+            let seen = self.told();
             if seen >= events && !self.is_set() { Ok(()) } else { Err(seen) }
         });
         let _ = told.await;
+    }
+
+    /// Waits until so many Events were sent, or the trap has struck. Events are sent beside a pass: whoever goes on before
+    /// does not know what else is under way when a trap at one of them strikes.
+    pub async fn until_told_or_struck(&self, events: usize) {
+        let told = wait_until(TOLD, "an Event, or the trap", async || {
+            let seen = self.told();
+            if seen >= events || !self.is_set() { Ok(()) } else { Err(seen) }
+        });
+        let _ = told.await;
+    }
+
+    fn told(&self) -> usize {
+        self.seen().iter().filter(|effect| *effect == "POST events").count()
     }
 
     /// Whether a trap is still waiting.

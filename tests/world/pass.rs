@@ -2,7 +2,7 @@
 //!
 //! Owns what a failed, lost or interrupted call leaves behind. Must not judge: that is `checks`.
 
-use runai_cluster_operator::domain::plan::{looked_in_vain, name_in_question, open_attempt, uuid_in_question};
+use runai_cluster_operator::domain::plan::{looked_in_vain, name_in_question, remembered_refusal, uuid_in_question};
 use runai_cluster_operator::domain::report::trouble as trouble_of;
 use runai_cluster_operator::domain::{
     Absence, Accepted, Access, Annotated, Case, Claims, ClusterUuid, Deletion, DeletionPolicy, Desired, Identity, Look,
@@ -149,9 +149,7 @@ impl World {
         pass.observed.remote_now = (!self.setup.habits.dateless).then(|| self.api.clock(self.now));
         pass.observed.inventory = self.reads_fail.then(|| failure(Reason::ConnectionFailed));
         let own = key(pass.index);
-        let open = open_attempt(&pass.case(&own, self)).map(|intent| intent.attempt);
-        let refused = pass.memory.refused.clone().filter(|(attempt, _)| Some(*attempt) == open);
-        pass.observed.refused = refused.map(|(_, refusal)| refusal);
+        pass.observed.refused = remembered_refusal(&pass.case(&own, self)).cloned();
         self.look_again(&mut pass);
         pass
     }

@@ -77,27 +77,11 @@ fn is_object_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use jiff::Timestamp;
-
     use super::*;
-    use crate::domain::{ClusterUuid, TenantId};
+    use crate::domain::{ClusterUuid, scene_tests};
 
     fn record(number: u128, name: &str) -> RemoteCluster {
-        RemoteCluster {
-            uuid: ClusterUuid(uuid::Uuid::from_u128(number << 96)),
-            tenant: TenantId(1),
-            name: name.to_owned(),
-            domain: None,
-            version: None,
-            created_at: Timestamp::UNIX_EPOCH,
-            updated_at: None,
-            last_liveness: None,
-            delete_requested_at: None,
-            deleted_at: None,
-            state: None,
-            platform: None,
-            kubernetes_version: None,
-        }
+        scene_tests::record(ClusterUuid(uuid::Uuid::from_u128(number << 96)), name)
     }
 
     fn names(of: &[&str], taken: &[&str]) -> Vec<String> {

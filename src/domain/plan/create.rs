@@ -221,6 +221,12 @@ fn is_quarantined(case: &Case<'_>, intent: &Intent) -> bool {
     elapsed(intent.local_time, case.now) < case.policy.quarantine
 }
 
+/// Whether a look may lead to a POST: not for a dying object, and not while the fate of an attempt is open.
+pub(super) fn may_create(case: &Case<'_>) -> bool {
+    let settled = |intent: &Intent| case.memory.unsent == Some(intent.attempt) || !is_quarantined(case, intent);
+    !case.deleting && case.recorded.intent.as_ref().is_none_or(settled)
+}
+
 pub(super) fn looked_in_vain(case: &Case<'_>) -> Option<uuid::Uuid> {
     let intent = case.recorded.intent.as_ref().filter(|intent| !is_quarantined(case, intent))?;
     let records = look(case, &intent.name, Reason::CreateInDoubt).ok()?;

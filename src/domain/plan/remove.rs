@@ -46,6 +46,16 @@ pub(super) fn plan(case: &Case<'_>) -> Plan {
     }
 }
 
+/// What was just made for an object that is gone by now goes too, by the policy that the object had. What an object had
+/// noted before is torn away with the notes, and stays.
+pub(super) fn clean_up(case: &Case<'_>, made: &Identity) -> Option<Plan> {
+    let is_nobodys = made.provenance == Provenance::Created
+        && case.recorded.intent.is_some()
+        && case.deletion.management == Management::Manage
+        && deletion_policy(case, Provenance::Created) == DeletionPolicy::Delete;
+    is_nobodys.then(|| ask(case, made.uuid, false))
+}
+
 fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
     let uuid = identity.uuid;
     if deletion_policy(case, identity.provenance) == DeletionPolicy::Orphan {

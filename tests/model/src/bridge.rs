@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use crate::domain::plan::{Stale, claimed, looked_in_vain, name_in_question, open_attempt, uuid_in_question};
+use crate::domain::plan::{
+    Stale, claimed, looked_in_vain, name_in_question, open_attempt, remembered_refusal, uuid_in_question,
+};
 use crate::domain::{
     Before, Case, Look, Marks, Plan, Policy, Provenance, Reason, Recorded, Stance, StatusFacts, Step, plan, report,
 };
@@ -34,6 +36,8 @@ pub struct Decision {
     pub(crate) status: Option<Status>,
     /// The open attempt.
     pub(crate) open: u8,
+    /// Whether the open attempt was refused in an earlier pass.
+    pub(crate) remembers_refusal: bool,
     /// The attempt that this pass looked for in vain.
     pub(crate) in_vain: u8,
     /// What the object lays claim to: a uuid, and the attempt whose name it holds.
@@ -136,6 +140,7 @@ fn decide(question: &Question, scene: &Scene) -> Decision {
         name: name_in_question(&case).map_or(NONE, name_index),
         status: said.map(|said| status(question, &said.facts, &plan)),
         open: open_attempt(&case).map_or(NONE, |intent| attempt_slot(intent.attempt)),
+        remembers_refusal: remembered_refusal(&case).is_some(),
         in_vain: looked_in_vain(&case).map_or(NONE, attempt_slot),
         claims: (claimed(&recorded, &memory).map_or(NONE, |held| slot(held.uuid)), open),
         tenant: question.tenant,

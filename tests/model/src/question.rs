@@ -139,7 +139,7 @@ impl Question {
         Self {
             object: u8::try_from(object).unwrap_or(NONE),
             view,
-            memory: state::Memory { claim: NONE, refused: None, ..of.memory[object] },
+            memory: state::Memory { claim: NONE, ..of.memory[object] },
             pass: of.pass[object],
             attempts,
             foreign,
@@ -234,6 +234,7 @@ impl Question {
                 (NONE, _) => None,
                 (of, just) => Some((attempt_id(of), if just { now() } else { ago(10) })),
             },
+            refused: memory.refused.map(|(of, why)| (attempt_id(of), trouble(why))),
             delete_accepted: memory.accepted.map(|(of, done)| Accepted {
                 origin: origin(),
                 credential: credential(of),

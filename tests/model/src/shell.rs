@@ -71,8 +71,8 @@ impl<'a> Turn<'a> {
         } else {
             turn.pass().on = true;
             turn.read_the_clock();
-            let (refused, open) = (turn.memory().refused, turn.decision.open);
-            turn.pass().refused = refused.filter(|(of, _)| *of == open).map(|(_, why)| why);
+            let remembers = turn.decision.remembers_refusal;
+            turn.pass().refused = turn.memory().refused.filter(|_| remembers).map(|(_, why)| why);
             turn.look_again();
             turn.note_in_vain(scene.has(Mutant::SkipTheLook));
         }
