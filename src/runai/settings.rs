@@ -281,7 +281,7 @@ fn parse_url(text: &str, allow_http: bool) -> Result<Url, SettingsError> {
         "http" if allow_http => {}
         "http" => {
             return bad(
-                "uses http, which would send the credentials in clear text; use https (or, for a trial on one machine, start the operator with --allow-insecure-http)",
+                "uses http, which would send the credentials in clear text (for a trial on one machine --allow-insecure-http permits that)",
             );
         }
         _ => return bad("has a scheme other than https"),
