@@ -83,7 +83,7 @@ pub struct RunArgs {
 /// What every command that reaches control planes takes.
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct InsecureArgs {
-    /// Accept `http://` in connection Secrets and --url. The credentials then cross the network in the clear.
+    /// Accept control planes at `http://`. The credentials then cross the network in the clear.
     #[arg(
         long,
         env = "RUNAI_OPERATOR_ALLOW_INSECURE_HTTP",
