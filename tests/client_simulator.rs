@@ -1,7 +1,7 @@
 //! The REST client against the simulated control plane: whole life cycles, tokens, TLS, and what is known after a lost
 //! answer.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
 mod client_support;
 
@@ -15,8 +15,8 @@ use runai_cluster_operator::runai::{
     TokenApi, TransportKind, Verbosity,
 };
 use runai_simulator::{
-    Access, Config, FaultAction, FaultRule, Listen, Loss, Operation as Endpoint, Phase, Profile, ResetPhase, Simulator,
-    TlsConfig, TokenConfig, TokenFormat,
+    Access, AgentCommand, Config, FaultAction, FaultRule, Listen, Loss, Operation as Endpoint, Phase, Profile,
+    ResetPhase, SeedCluster, Simulator, TlsConfig, TokenConfig, TokenFormat,
 };
 
 const ID: &str = "operator";
@@ -75,7 +75,7 @@ async fn the_minimal_list_is_probed() {
         let simulator = Simulator::start(Config::for_profile(profile)).unwrap();
         let client = connect(&simulator, patient());
         assert_eq!(client.capabilities(), Capabilities::default());
-        assert_eq!(client.probe_minimal().await.unwrap(), want, "{profile:?}");
+        assert_eq!(Some(client.probe_minimal().await.unwrap()), want, "{profile:?}");
         assert_eq!(client.capabilities().minimal_list, want);
     }
     let simulator = Simulator::start(Config::default()).unwrap();
@@ -250,4 +250,48 @@ async fn tls_failures_name_their_cause() {
     let plain = Simulator::start(Config::default()).unwrap();
     let url = plain.url().replace("http://", "https://");
     assert_eq!(tls_problem(&tls_client(&url, Some(&ca))).await, TlsProblem::NotTls);
+}
+
+/// Bytes of bodies that polls of 30 s take in an hour: a full list each time, or one in five minutes and glances between.
+/// `cargo test --workspace --test client_simulator bytes -- --nocapture` prints the table that the documentation quotes.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_polls_take_in_an_hour() {
+    const POLLS: u64 = 120;
+    const FULL_LISTS: u64 = 12;
+    println!(
+        "| registrations | gzip | full list | minimal list | full lists alone, per hour | with glances, per hour |"
+    );
+    for count in [10, 1_000, 10_000] {
+        for gzip in [false, true] {
+            let simulator = Simulator::start(Config { gzip, ..Config::default() }).unwrap();
+            for n in 0..count {
+                let name = format!("cluster-{n:05}");
+                let seed = SeedCluster {
+                    domain: Some(format!("https://{name}.example.com")),
+                    version: Some("2.24.37".to_owned()),
+                    name,
+                    ..SeedCluster::default()
+                };
+                let uuid = simulator.seed(seed).unwrap();
+                simulator.agent(uuid, AgentCommand::Start { after_seconds: 0.0, client_secret: None }).unwrap();
+            }
+            simulator.advance(Duration::from_secs(60));
+            let client = connect(&simulator, patient());
+            let bytes_since = |seq| -> u64 {
+                let entries = simulator.journal_since(seq);
+                entries.iter().filter(|entry| entry.operation != Some(Endpoint::Token)).map(|e| e.response_bytes).sum()
+            };
+            client.refresh_token_now().await.unwrap();
+            let mark = simulator.last_seq();
+            assert_eq!(client.list(Verbosity::Full).await.unwrap().clusters.len(), count);
+            let full = bytes_since(mark);
+            let mark = simulator.last_seq();
+            assert_eq!(client.minimal().await.unwrap().unwrap().len(), count);
+            let minimal = bytes_since(mark);
+            let alone = POLLS * full;
+            let with = FULL_LISTS * full + (POLLS - FULL_LISTS) * minimal;
+            println!("| {count} | {gzip} | {full} | {minimal} | {alone} | {with} |");
+            assert!(with < alone, "{count} {gzip}: glances cost more than they save");
+        }
+    }
 }

@@ -13,8 +13,8 @@ use runai_cluster_operator::domain::{Absence, ClusterName, ClusterUuid, Reason, 
 use runai_cluster_operator::inventory::{Change, Counts, Inventory, Options};
 use runai_cluster_operator::runai::{ErrorKind, Limits, Operation, RunaiClient, TokenApi};
 use runai_simulator::{
-    Access, Config, FaultAction, FaultRule, Garbage, OldTokens, Operation as Endpoint, Phase, ResetPhase, SeedCluster,
-    Simulator,
+    Access, Config, FaultAction, FaultRule, Garbage, OldTokens, Operation as Endpoint, Phase, RecordPatch, ResetPhase,
+    SeedCluster, Simulator,
 };
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
@@ -39,12 +39,16 @@ struct World {
 impl World {
     /// Ready, that is with its first list.
     async fn new(names: &[&str], interval: Duration) -> Self {
-        let simulator = Simulator::start(Config::default()).unwrap();
+        Self::with(Config::default().full_lists_only(), names, every(interval)).await
+    }
+
+    async fn with(config: Config, names: &[&str], options: Options) -> Self {
+        let simulator = Simulator::start(config).unwrap();
         for name in names {
             seed(&simulator, name);
         }
         let (sender, changes) = unbounded_channel();
-        let inventory = Inventory::start(client(simulator.url(), patient()), every(interval), sender);
+        let inventory = Inventory::start(client(simulator.url(), patient()), options, sender);
         let mut world = Self { simulator, inventory, changes };
         assert!(matches!(world.next().await, Change::Ready), "the first list tells that it is there");
         world
@@ -64,7 +68,11 @@ impl World {
     }
 
     fn lists(&self) -> u64 {
-        self.simulator.counters().requests_per_operation.get(&Endpoint::List).copied().unwrap_or_default()
+        self.requests(Endpoint::List)
+    }
+
+    fn requests(&self, endpoint: Endpoint) -> u64 {
+        self.simulator.counters().requests_per_operation.get(&endpoint).copied().unwrap_or_default()
     }
 
     fn known(&self) -> Vec<String> {
@@ -104,6 +112,7 @@ async fn tells_what_came_changed_and_went() {
 #[tokio::test]
 async fn in_steady_state_there_is_one_list_per_interval_and_nothing_else() {
     let mut world = World::new(&["a", "b", "c"], OFTEN).await;
+    assert!(matches!(world.next().await, Change::Capabilities), "asked once for a minimal list that is not there");
     let (lists, requests, started) = (world.lists(), world.simulator.counters().requests, Instant::now());
     tokio::time::sleep(Duration::from_secs(2)).await;
     let lists = world.lists() - lists;
@@ -120,6 +129,108 @@ async fn in_steady_state_there_is_one_list_per_interval_and_nothing_else() {
             .iter()
             .all(|entry| entry.operation != Some(Endpoint::List) || entry.query.contains("verbosity=full"))
     );
+}
+
+/// Polls that may look at the minimal list.
+async fn glancing(config: Config, names: &[&str]) -> World {
+    World::with(config, names, every(OFTEN)).await
+}
+
+async fn until_requests(world: &World, endpoint: Endpoint, more: u64) {
+    let want = world.requests(endpoint) + more;
+    until(&format!("{more} more requests for {endpoint:?}"), async || world.requests(endpoint) >= want).await;
+}
+
+#[tokio::test]
+async fn while_nothing_is_new_polls_look_at_the_minimal_list() {
+    let mut world = glancing(Config::default(), &["a", "b", "c"]).await;
+    let lists = world.lists();
+    until_requests(&world, Endpoint::MinimalList, 10).await;
+    assert_eq!(world.lists(), lists, "no full list for ten polls");
+    assert!(matches!(world.next().await, Change::Capabilities), "what the control plane can do is told once");
+    assert!(world.changes.try_recv().is_err(), "and nothing else");
+    let health = world.inventory.health();
+    assert!(!health.stale && health.last_success.unwrap() < Duration::from_secs(10), "{health:?}");
+}
+
+#[tokio::test]
+async fn whatever_a_glance_shows_a_full_list_tells() {
+    let mut world = glancing(Config::default(), &["a"]).await;
+    let text = |name: &str| Some(name.to_owned());
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    let uuid = seed(&world.simulator, "b");
+    assert_eq!(world.changed().await, [(uuid, None, text("b"))]);
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    world.simulator.rename(uuid.0, "c").unwrap();
+    assert_eq!(world.changed().await, [(uuid, text("b"), text("c"))]);
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    let patch = RecordPatch { force_state: Some("ServiceIssues".to_owned()), ..RecordPatch::default() };
+    world.simulator.patch(uuid.0, patch).unwrap();
+    assert_eq!(world.changed().await, [(uuid, text("c"), text("c"))]);
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    world.simulator.remove(uuid.0).unwrap();
+    assert_eq!(world.changed().await, [(uuid, text("c"), None)]);
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+}
+
+#[tokio::test]
+async fn while_something_is_being_deleted_every_poll_is_a_full_list() {
+    let mut config = Config::default();
+    config.delete.graceful_seconds = 3600.0;
+    let mut world = glancing(config, &["a"]).await;
+    let uuid = seed(&world.simulator, "b");
+    assert_eq!(world.changed().await.len(), 1);
+    let now = Some(jiff::Timestamp::now());
+    let asked = RecordPatch { delete_requested_at: now, stuck_delete: Some(true), ..RecordPatch::default() };
+    world.simulator.patch(uuid.0, asked).unwrap();
+    assert_eq!(world.changed().await.len(), 1, "the minimal list hides it, the full one tells");
+    let glances = world.requests(Endpoint::MinimalList);
+    until_requests(&world, Endpoint::List, 5).await;
+    assert_eq!(world.requests(Endpoint::MinimalList), glances);
+    world.simulator.remove(uuid.0).unwrap();
+    assert_eq!(world.changed().await.len(), 1, "it is gone");
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    // A deletion of our own is known before any list shows it.
+    let uuid = seed(&world.simulator, "c");
+    assert_eq!(world.changed().await.len(), 1);
+    until_requests(&world, Endpoint::MinimalList, 2).await;
+    world.inventory.delete_requested(uuid, jiff::Timestamp::now());
+    let lists = world.lists();
+    until("a full list", async || world.lists() > lists).await;
+}
+
+#[tokio::test]
+async fn a_tenant_of_several_pages_is_read_to_the_end() {
+    let names: Vec<_> = (0..1100).map(|n| format!("n{n}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let mut world = glancing(Config::default(), &names).await;
+    let lists = world.lists();
+    until_requests(&world, Endpoint::MinimalList, 9).await;
+    assert_eq!(world.lists(), lists, "three pages make a poll that shows nothing new");
+    let uuid = seed(&world.simulator, "last");
+    assert_eq!(world.changed().await[0].0, uuid);
+}
+
+#[tokio::test]
+async fn minimal_lists_that_are_no_use_are_left_alone() {
+    let outage = |code, phase| FaultAction::Status { code, body: None, headers: [].into(), phase };
+    // No such list: asked for once.
+    let world = glancing(Config::for_profile(runai_simulator::Profile::Cp224), &["a"]).await;
+    until_requests(&world, Endpoint::List, 5).await;
+    assert_eq!(world.requests(Endpoint::Get), 1, "without the endpoint the path is that of a registration");
+    // It never agrees with the full list: given up after three attempts.
+    let mut config = Config::default();
+    config.list.never_connected = runai_simulator::NeverConnected::Null;
+    let world = glancing(config, &["a"]).await;
+    until_requests(&world, Endpoint::List, 8).await;
+    assert_eq!(world.requests(Endpoint::MinimalList), 3);
+    // It fails: the full list is asked each time.
+    let world = glancing(Config::default(), &["a"]).await;
+    world.simulator.add_fault(FaultRule::on(Endpoint::MinimalList, outage(500, Phase::Pre)));
+    let lists = world.lists();
+    until_requests(&world, Endpoint::MinimalList, 3).await;
+    until("full lists", async || world.lists() >= lists + 3).await;
+    assert!(!world.inventory.health().stale && world.inventory.health().consecutive_failures == 0);
 }
 
 #[tokio::test]
@@ -227,7 +338,7 @@ async fn whatever_a_list_says_instead_is_no_absence() {
             match world.next().await {
                 Change::Health { ok: false, .. } => break,
                 Change::Records(changed) => panic!("{fault:?} was believed: {changed:?}"),
-                Change::Ready | Change::Health { ok: true, .. } => {}
+                Change::Ready | Change::Capabilities | Change::Health { ok: true, .. } => {}
             }
         }
         assert_eq!(world.known(), ["a"], "{fault:?}");
@@ -371,7 +482,13 @@ async fn a_hidden_deletion_that_a_404_denies_is_still_listed() {
 async fn lost_permission_makes_no_record_vanish() {
     let mut world = World::new(&["a"], OFTEN).await;
     world.simulator.apply(&FaultAction::PermissionLoss { identity: None, actions: vec![Access::Read] });
-    let Change::Health { ok: false, error: Some(error) } = world.next().await else { panic!("it fails") };
+    let error = loop {
+        match world.next().await {
+            Change::Health { ok: false, error: Some(error) } => break error,
+            Change::Capabilities => {}
+            other => panic!("it fails, and nothing else: {other:?}"),
+        }
+    };
     assert_eq!(error.reason(), Reason::Forbidden);
     assert_eq!(world.known(), ["a"]);
 }

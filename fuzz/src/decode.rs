@@ -78,6 +78,37 @@ pub fn install(data: &[u8]) {
     }
 }
 
+pub fn minimal(data: &[u8]) {
+    match fuzzing::minimal(data) {
+        Ok(clusters) => {
+            for one in clusters {
+                assert!(one.name.chars().count() <= 256 && !one.name.contains(char::is_control), "{one:?}");
+            }
+        }
+        Err(what) => check_words(&what),
+    }
+}
+
+pub fn metrics(data: &[u8]) {
+    match fuzzing::metrics(data) {
+        Ok(series) => {
+            for one in series {
+                assert!(one.value.is_finite() && one.labels.len() <= 8, "{one:?}");
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                for (name, value) in &one.labels {
+                    assert!(name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit()), "{one:?}");
+                    assert!(
+                        !["namespace", "name", "type"].contains(&name.as_str()) && !name.starts_with("__"),
+                        "{one:?}"
+                    );
+                    assert!(value.chars().count() <= 256 && !value.contains(char::is_control), "{one:?}");
+                }
+            }
+        }
+        Err(what) => check_words(&what),
+    }
+}
+
 /// The first byte says whether the reply has a date.
 pub fn token(data: &[u8]) {
     let Some((&dated, body)) = data.split_first() else { return };

@@ -16,10 +16,12 @@ mod plan;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 12] = [
+pub const TARGETS: [(&str, Target); 14] = [
     ("list", decode::list),
     ("cluster", decode::cluster),
     ("install", decode::install),
+    ("minimal", decode::minimal),
+    ("metrics", decode::metrics),
     ("token", decode::token),
     ("error", decode::error),
     ("headers", decode::headers),

@@ -56,6 +56,8 @@ pub struct Config {
     pub latency_ms: u64,
     /// Upper bound of random milliseconds added on top of `latency_ms`.
     pub latency_jitter_ms: u64,
+    /// Compress replies for clients that say they take gzip.
+    pub gzip: bool,
     /// Entries kept in the journal.
     pub journal_capacity: usize,
 }
@@ -83,6 +85,7 @@ impl Default for Config {
             limits: LimitsConfig::default(),
             latency_ms: 0,
             latency_jitter_ms: 0,
+            gzip: false,
             journal_capacity: 100_000,
         }
     }
@@ -104,6 +107,14 @@ impl Config {
     #[must_use]
     pub fn for_profile(profile: Profile) -> Self {
         Self { profile, ..Self::default() }
+    }
+
+    /// The same without the minimal lists, so that a client that could look there looks at full lists alone: for scenarios
+    /// whose faults lie in those.
+    #[must_use]
+    pub fn full_lists_only(mut self) -> Self {
+        self.capabilities.minimal = Some(false);
+        self
     }
 
     /// Returns this configuration with `patch` laid over it (JSON merge patch, RFC 7396: null means the default).

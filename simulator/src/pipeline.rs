@@ -228,10 +228,14 @@ impl State {
                 self.apply(modifier, None);
             }
         }
-        if !reached {
-            return Delivery::Whole(reply);
+        let delivery = if reached { after_the_change(reply, terminal, now) } else { Delivery::Whole(reply) };
+        let takes_gzip = || inbound.header("accept-encoding").is_some_and(|kinds| kinds.contains("gzip"));
+        match delivery {
+            Delivery::Whole(reply) if self.config.gzip && !reply.body.is_empty() && takes_gzip() => {
+                Delivery::Whole(reply.gzipped())
+            }
+            other => other,
         }
-        after_the_change(reply, terminal, now)
     }
 
     /// The reply with a code that is listed for the endpoint, if the profile knows no others.

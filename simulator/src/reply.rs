@@ -2,7 +2,11 @@
 //!
 //! Owns their shapes, error bodies included. Must not know records.
 
+use std::io::Write as _;
+
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use serde_json::{Value, json};
 
 /// A reply with a complete body.
@@ -39,6 +43,14 @@ impl Reply {
     /// The error shape of OAuth 2, used by `/api/v2/token` alone.
     pub(crate) fn oauth_error(status: u16, error: &str, description: &str) -> Self {
         Self::value(status, &json!({"error": error, "error_description": description}))
+    }
+
+    /// The same, compressed as quickly as a gateway would.
+    pub(crate) fn gzipped(self) -> Self {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        // Writing to memory does not fail; if it did, the reply would go out as it is.
+        let Ok(body) = encoder.write_all(&self.body).and_then(|()| encoder.finish()) else { return self };
+        Self { body: body.into(), ..self }.with_header("content-encoding", "gzip")
     }
 
     pub(crate) fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {

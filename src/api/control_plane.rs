@@ -96,12 +96,121 @@ pub struct RunaiControlPlaneSpec {
     #[serde(default = "default_max_deletions")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_deletions_per_minute: i32,
+    /// Metrics of the clusters (GPUs, utilization, workloads), read from the control plane and shown to Prometheus. Absent
+    /// (the default) means none. May change.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_metrics: Option<ClusterMetricsSpec>,
+}
+
+/// Which metrics of connected clusters are read, and how often. Each reading is one request for each cluster that a
+/// RunaiCluster object owns.
+#[derive(KubeSchema, Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ClusterMetricsSpec {
+    /// Whether metrics are read. Default false; may change.
+    #[serde(default)]
+    pub enabled: bool,
+    /// How often each cluster's metrics are read; the readings of all clusters are spread evenly over it. Default 5m, at
+    /// least 1m; may change.
+    #[serde(default = "default_metrics_interval")]
+    #[schemars(length(max = 20))]
+    #[x_kube(validation = rules::duration("clusterMetrics.interval", "1m"))]
+    pub interval: String,
+    /// Which metrics, in the API's spelling. Default all; may change. Types that the control plane does not know are left
+    /// out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 12))]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    pub types: Vec<MetricType>,
+    /// Splits the metrics that allow it: by node pool, or by category of workload. Default none; may change. Needs a
+    /// control plane of 2.23 or newer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group_by: Option<MetricGroup>,
+}
+
+/// A metric of a cluster, in the API's spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+#[allow(missing_docs, reason = "the API publishes names and no meaning")]
+pub enum MetricType {
+    TotalGpuNodes,
+    GpuUtilization,
+    GpuUtilizationDistribution,
+    GpuMemoryUtilization,
+    CpuUtilization,
+    CpuMemoryUtilization,
+    TotalGpu,
+    GpuQuota,
+    AllocatedGpu,
+    UnallocatedGpu,
+    AvgWorkloadWaitTime,
+    WorkloadsCount,
+}
+
+impl MetricType {
+    /// All of them.
+    pub const ALL: [Self; 12] = [
+        Self::TotalGpuNodes,
+        Self::GpuUtilization,
+        Self::GpuUtilizationDistribution,
+        Self::GpuMemoryUtilization,
+        Self::CpuUtilization,
+        Self::CpuMemoryUtilization,
+        Self::TotalGpu,
+        Self::GpuQuota,
+        Self::AllocatedGpu,
+        Self::UnallocatedGpu,
+        Self::AvgWorkloadWaitTime,
+        Self::WorkloadsCount,
+    ];
+
+    /// The API's spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::TotalGpuNodes => "TOTAL_GPU_NODES",
+            Self::GpuUtilization => "GPU_UTILIZATION",
+            Self::GpuUtilizationDistribution => "GPU_UTILIZATION_DISTRIBUTION",
+            Self::GpuMemoryUtilization => "GPU_MEMORY_UTILIZATION",
+            Self::CpuUtilization => "CPU_UTILIZATION",
+            Self::CpuMemoryUtilization => "CPU_MEMORY_UTILIZATION",
+            Self::TotalGpu => "TOTAL_GPU",
+            Self::GpuQuota => "GPU_QUOTA",
+            Self::AllocatedGpu => "ALLOCATED_GPU",
+            Self::UnallocatedGpu => "UNALLOCATED_GPU",
+            Self::AvgWorkloadWaitTime => "AVG_WORKLOAD_WAIT_TIME",
+            Self::WorkloadsCount => "WORKLOADS_COUNT",
+        }
+    }
+}
+
+/// Splits the metrics that allow it: by node pool, or by category of workload. Default none; may change. Needs a control
+/// plane of 2.23 or newer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum MetricGroup {
+    /// The category of workloads.
+    Category,
+    /// The node pool.
+    Nodepool,
+}
+
+impl MetricGroup {
+    /// The API's spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Category => "Category",
+            Self::Nodepool => "Nodepool",
+        }
+    }
 }
 
 /// Default of `spec.pollInterval`.
 pub const DEFAULT_POLL_INTERVAL: &str = "30s";
 /// Default of `spec.livenessGranularity`.
 pub const DEFAULT_LIVENESS_GRANULARITY: &str = "10m";
+/// Default of `spec.clusterMetrics.interval`.
+pub const DEFAULT_METRICS_INTERVAL: &str = "5m";
 /// Default of `spec.maxDeletionsPerMinute`.
 pub const DEFAULT_MAX_DELETIONS: i32 = 30;
 
@@ -115,6 +224,10 @@ fn default_liveness_granularity() -> String {
 
 fn default_max_deletions() -> i32 {
     DEFAULT_MAX_DELETIONS
+}
+
+fn default_metrics_interval() -> String {
+    DEFAULT_METRICS_INTERVAL.to_owned()
 }
 
 fn default_ca_key() -> String {

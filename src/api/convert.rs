@@ -11,7 +11,7 @@ use super::cluster::{
     AdoptionPolicy, AdoptionSpec, DeletionPolicy, DeletionSpec, ManagementPolicy, ReadyWhen, RecreatePolicy,
     RunaiClusterSpec,
 };
-use super::control_plane::RunaiControlPlaneSpec;
+use super::control_plane::{ClusterMetricsSpec, MetricGroup, MetricType, RunaiControlPlaneSpec};
 use super::duration;
 use super::install;
 use super::lenient::Lenient;
@@ -23,6 +23,8 @@ use crate::domain::{
 
 /// Floor of `spec.pollInterval`.
 pub const MIN_POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Floor of `spec.clusterMetrics.interval`.
+pub const MIN_METRICS_INTERVAL: Duration = Duration::from_secs(60);
 /// Floor of `spec.deletion.stalledAfter`.
 pub const MIN_STALLED_AFTER: Duration = Duration::from_secs(1);
 
@@ -135,7 +137,7 @@ fn stalled(text: &str) -> Option<Duration> {
 }
 
 /// The validated numbers of a control plane's spec.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControlPlaneSettings {
     /// How often registrations are listed.
     pub poll_interval: Duration,
@@ -143,6 +145,19 @@ pub struct ControlPlaneSettings {
     pub liveness_granularity: Duration,
     /// Most deletion requests per minute.
     pub max_deletions_per_minute: u32,
+    /// Which metrics of clusters are read; `None` where none are.
+    pub cluster_metrics: Option<ClusterMetrics>,
+}
+
+/// The validated wish for metrics of clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterMetrics {
+    /// How often each cluster's are read.
+    pub interval: Duration,
+    /// Which.
+    pub types: Vec<MetricType>,
+    /// What they are split by, where they allow it.
+    pub group_by: Option<MetricGroup>,
 }
 
 /// Validates the spec of a control plane.
@@ -159,6 +174,7 @@ pub fn settings(spec: &RunaiControlPlaneSpec) -> Result<ControlPlaneSettings, Sp
         poll_interval,
         liveness_granularity,
         max_deletions_per_minute,
+        cluster_metrics,
     } = spec;
     check_object_name("connectionSecretRef.name", &connection_secret_ref.name)?;
     if let Some(ca) = ca_bundle_ref {
@@ -182,7 +198,17 @@ pub fn settings(spec: &RunaiControlPlaneSpec) -> Result<ControlPlaneSettings, Sp
             .ok()
             .filter(|count| *count > 0)
             .ok_or_else(|| invalid("maxDeletionsPerMinute", "must be at least 1"))?,
+        cluster_metrics: cluster_metrics.as_ref().map(metrics_of).transpose()?.flatten(),
     })
+}
+
+fn metrics_of(spec: &ClusterMetricsSpec) -> Result<Option<ClusterMetrics>, SpecError> {
+    let ClusterMetricsSpec { enabled, interval, types, group_by } = spec;
+    let interval = at_least("clusterMetrics.interval", interval, MIN_METRICS_INTERVAL)?;
+    let mut types = if types.is_empty() { MetricType::ALL.to_vec() } else { types.clone() };
+    types.sort_unstable();
+    types.dedup();
+    Ok(enabled.then_some(ClusterMetrics { interval, types, group_by: *group_by }))
 }
 
 fn adoption_of(spec: Option<&AdoptionSpec>) -> Result<domain::Adoption, SpecError> {

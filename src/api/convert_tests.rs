@@ -160,6 +160,7 @@ fn control_plane_defaults() {
             poll_interval: Duration::from_secs(30),
             liveness_granularity: Duration::from_secs(600),
             max_deletions_per_minute: 30,
+            cluster_metrics: None,
         }
     );
 }
@@ -176,12 +177,29 @@ fn control_plane_rules() {
         (json!({ "caBundleRef": { "kind": "Secret", "name": "" } }), "spec.caBundleRef.name"),
         (json!({ "caBundleRef": { "kind": "Secret", "name": "a", "key": "a/b" } }), "spec.caBundleRef.key"),
         (json!({ "caBundleRef": { "kind": "ConfigMap", "name": "a", "key": "" } }), "spec.caBundleRef.key"),
+        (json!({ "clusterMetrics": { "interval": "59s" } }), "spec.clusterMetrics.interval: must be at least 1m"),
     ];
     for (spec, field) in table {
         let problem = control_plane(spec.clone()).unwrap_err().to_string();
         assert!(problem.starts_with(field), "{spec}: {problem}");
     }
     assert!(control_plane(json!({ "pollInterval": "5s", "maxDeletionsPerMinute": 1 })).is_ok());
+}
+
+#[test]
+fn cluster_metrics_are_off_unless_switched_on_and_all_unless_chosen() {
+    let read = |spec: Value| control_plane(json!({ "clusterMetrics": spec })).unwrap().cluster_metrics;
+    assert_eq!(read(json!({})), None);
+    assert_eq!(read(json!({ "enabled": false, "types": ["TOTAL_GPU"] })), None);
+    let all = read(json!({ "enabled": true })).unwrap();
+    assert_eq!((all.interval, all.types.len(), all.group_by), (Duration::from_secs(300), 12, None));
+    let some = json!({ "enabled": true, "interval": "1h", "types": ["TOTAL_GPU", "GPU_QUOTA", "TOTAL_GPU"], "groupBy": "Nodepool" });
+    let some = read(some).unwrap();
+    assert_eq!(some.types, [MetricType::TotalGpu, MetricType::GpuQuota]);
+    assert_eq!((some.interval, some.group_by), (Duration::from_secs(3600), Some(MetricGroup::Nodepool)));
+    for kind in MetricType::ALL {
+        assert_eq!(json!(kind), json!(kind.as_str()), "one spelling");
+    }
 }
 
 #[test]

@@ -287,6 +287,7 @@ fn open_to_all() -> RunaiControlPlaneSpec {
         poll_interval: crate::api::control_plane::DEFAULT_POLL_INTERVAL.to_owned(),
         liveness_granularity: crate::api::control_plane::DEFAULT_LIVENESS_GRANULARITY.to_owned(),
         max_deletions_per_minute: crate::api::control_plane::DEFAULT_MAX_DELETIONS,
+        cluster_metrics: None,
     }
 }
 

@@ -24,6 +24,7 @@ use crate::runai::{ClientObserver, Limits, Operation, RunaiClient};
 use crate::telemetry::metrics::{ApiCode, Metrics, RefreshResult};
 use crate::telemetry::objects::Registrations;
 
+use super::cluster_metrics;
 use super::context::Context;
 use super::plane_status;
 use super::planes::{Connection, Plane, trouble};
@@ -217,7 +218,9 @@ impl ControlPlanes {
                 let client =
                     RunaiClient::new(client_settings, observer).map_err(|error| invalid(error.user_message()))?;
                 let inventory = self.start_inventory(name, client.clone(), options);
-                Arc::new(Connection::new(client, inventory, settings.max_deletions_per_minute))
+                let connection = Arc::new(Connection::new(client, inventory, settings.max_deletions_per_minute));
+                tokio::spawn(cluster_metrics::run(Arc::clone(&self.ctx), name.to_owned(), Arc::clone(&connection)));
+                connection
             }
         };
         Ok(Plane {
@@ -285,6 +288,7 @@ impl ControlPlanes {
                 self.ctx.wake_all(Some(name));
                 self.write_status(name).await;
             }
+            inventory::Change::Capabilities => seen.dirty = true,
             inventory::Change::Records(changed) => {
                 seen.dirty = true;
                 let snapshot = connection.inventory.snapshot();

@@ -10,6 +10,7 @@
 mod act;
 pub(crate) mod calls;
 pub(crate) mod clock;
+mod cluster_metrics;
 mod context;
 mod control_plane;
 mod crd_guard;

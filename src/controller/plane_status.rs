@@ -144,6 +144,7 @@ fn status(
     }
     let before = object.status().cloned().unwrap_or_default();
     let registrations = connection.and_then(|connection| count(ctx, connection));
+    let capabilities = connection.map(|connection| capabilities(connection, &before)).or(before.capabilities);
     RunaiControlPlaneStatus {
         observed_generation: generation,
         url: connection.map(|connection| connection.client.origin().to_string()).or(before.url),
@@ -151,21 +152,21 @@ fn status(
             .and_then(|connection| connection.who().tenant)
             .map(|tenant| tenant.0)
             .or(before.tenant_id),
-        capabilities: connection
-            .map(|connection| capabilities(connection, before.capabilities.as_ref()))
-            .or(before.capabilities),
+        capabilities,
         registrations: registrations.or(before.registrations),
         conditions: merge(&before.conditions, conditions, now()),
     }
 }
 
-fn capabilities(connection: &Connection, before: Option<&Capabilities>) -> Capabilities {
+fn capabilities(connection: &Connection, before: &RunaiControlPlaneStatus) -> Capabilities {
     let known = connection.client.capabilities();
+    let same_server = before.url.as_deref() == Some(connection.client.origin().as_str());
+    let before = before.capabilities.filter(|_| same_server).unwrap_or_default();
+    // What takes a while to show, a restart does not take back.
     Capabilities {
-        minimal_list: known.minimal_list,
-        include_requested_for_delete: known.include_requested_for_delete,
-        // Seen only where install information is read, which a restart does not do again.
-        bootstrap_token: known.bootstrap_token.or(before.and_then(|before| before.bootstrap_token)),
+        minimal_list: known.minimal_list.or(before.minimal_list),
+        include_requested_for_delete: known.include_requested_for_delete.or(before.include_requested_for_delete),
+        bootstrap_token: known.bootstrap_token.or(before.bootstrap_token),
     }
 }
 
@@ -189,7 +190,9 @@ pub(super) fn metrics(ctx: &Context, name: &str) -> ControlPlaneFacts {
     let counted = connection.as_deref().and_then(|connection| count(ctx, connection));
     let number = |count: i64| u64::try_from(count).unwrap_or_default();
     ControlPlaneFacts {
-        inventory_at: connection.and_then(|c| c.inventory.snapshot()).map(|snapshot| snapshot.started),
+        inventory_at: connection
+            .and_then(|connection| connection.inventory.health().last_success)
+            .and_then(|age| Instant::now().checked_sub(age)),
         registrations: counted.map(|counted| Counted {
             total: number(counted.total),
             managed: number(counted.managed),

@@ -10,7 +10,8 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ObjectReference;
 use tokio::sync::Semaphore;
 
-use crate::api::RunaiControlPlaneSpec;
+use crate::api::convert::ClusterMetrics;
+use crate::api::{RunaiControlPlaneSpec, convert};
 use crate::domain::{Access, Reason, Trouble, Who};
 use crate::inventory::Inventory;
 use crate::runai::{ApiError, Class, RunaiClient};
@@ -108,6 +109,13 @@ impl Planes {
 
     pub(crate) fn names(&self) -> Vec<String> {
         lock(&self.by_name).keys().cloned().collect()
+    }
+
+    /// Which metrics of its clusters the control plane `name` is to be asked for; `None` also while it is not to be used.
+    pub(crate) fn cluster_metrics(&self, name: &str) -> Option<ClusterMetrics> {
+        let planes = lock(&self.by_name);
+        let plane = planes.get(name).filter(|plane| plane.problem.is_none())?;
+        convert::settings(plane.spec.as_ref()?).ok()?.cluster_metrics
     }
 
     /// Whether any selector needs the labels of namespaces.

@@ -83,7 +83,7 @@ impl Rehearsal {
         found: Result<runai::Settings, Failed>,
     ) {
         let numbers = spec.as_ref().map(convert::settings).transpose();
-        let granularity = numbers.as_ref().ok().copied().flatten().map(|numbers| numbers.liveness_granularity);
+        let granularity = numbers.as_ref().ok().and_then(Option::as_ref).map(|numbers| numbers.liveness_granularity);
         let connected = match numbers {
             Err(error) => Err(Failed::stalled(error.to_string())),
             Ok(_) => found.and_then(connection),

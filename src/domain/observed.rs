@@ -42,6 +42,16 @@ impl ClusterState {
         }
     }
 
+    /// Whether the agent is connected; `None` where the state does not tell.
+    #[must_use]
+    pub const fn is_connected(&self) -> Option<bool> {
+        match self {
+            Self::Connected | Self::MissingPrerequisites | Self::ServiceIssues => Some(true),
+            Self::WaitingToConnect | Self::Disconnected => Some(false),
+            Self::Unknown | Self::Other(_) => None,
+        }
+    }
+
     /// The API's spelling.
     #[must_use]
     pub fn as_str(&self) -> &str {

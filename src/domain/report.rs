@@ -10,7 +10,7 @@ use super::desired::{Desired, Management, ReadyWhen};
 use super::ids::{ClusterUuid, Provenance, TenantId};
 use super::install;
 use super::memory::elapsed;
-use super::observed::{RemoteCluster, Sighting};
+use super::observed::{ClusterState, RemoteCluster, Sighting};
 use super::plan::{Again, Case, Plan, Stance, Standing, standing};
 use super::reason::Reason;
 use super::recorded::Intent;
@@ -387,10 +387,10 @@ fn conditions(case: &Case<'_>, plan: &Plan, facts: &StatusFacts, before: &Before
 
 /// Status and reason of `Connected`.
 fn connected(facts: &StatusFacts) -> (ConditionStatus, String) {
-    let status = match facts.state.as_deref() {
-        Some("Connected" | "ServiceIssues" | "MissingPrerequisites") => ConditionStatus::True,
-        Some("WaitingToConnect" | "Disconnected") => ConditionStatus::False,
-        Some(_) | None => ConditionStatus::Unknown,
+    let status = match facts.state.as_deref().and_then(|state| ClusterState::from_api(state).is_connected()) {
+        Some(true) => ConditionStatus::True,
+        Some(false) => ConditionStatus::False,
+        None => ConditionStatus::Unknown,
     };
     // A reason must be a CamelCase word for Kubernetes; a state from the future might not be.
     let word = |text: &&str| {

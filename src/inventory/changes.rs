@@ -19,6 +19,8 @@ pub enum Change {
     Ready,
     /// These registrations changed, came or went.
     Records(Vec<Changed>),
+    /// What the control plane can do is known better now.
+    Capabilities,
     /// Listing began to fail, or works again. Told on transitions only.
     Health {
         /// Whether it works.

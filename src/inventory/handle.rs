@@ -20,7 +20,7 @@ use crate::runai::{ApiError, ErrorKind, Operation, RunaiClient};
 /// How well listing works.
 #[derive(Clone, Debug)]
 pub struct Health {
-    /// Time since the last list that arrived was complete; `None` when none ever was.
+    /// Time since the registrations were last read, or last seen to be unchanged; `None` when they never were.
     pub last_success: Option<Duration>,
     /// The last failure, kept until a list arrives.
     pub last_error: Option<Arc<ApiError>>,

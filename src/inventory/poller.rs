@@ -1,6 +1,6 @@
 //! The one task that lists.
 //!
-//! Owns the loop "sleep until due, list, take it in, answer who waits, tell what changed". Decisions are `schedule`'s
+//! Owns the loop "sleep until due, list or glance, take it in, answer who waits, tell what changed". Decisions are `schedule`'s
 //! and `book`'s. Must not be reachable but through its handle.
 
 use std::fmt;
@@ -17,7 +17,11 @@ use super::handle::Health;
 use super::schedule::{Due, Options, Schedule};
 use super::snapshot::Snapshot;
 use crate::runai::sync::lock;
-use crate::runai::{ApiError, Listing, RunaiClient, Verbosity};
+use crate::runai::{ApiError, Listing, MinimalCluster, RunaiClient, Verbosity};
+
+/// A glance may differ from the list that follows, since both take time and a replica may lag. After so many in a row it
+/// is no accident.
+const MOST_VAIN: u32 = 3;
 
 /// Somebody who waits for a list that starts after `since`.
 pub(super) struct Waiter {
@@ -41,6 +45,10 @@ pub(super) struct State {
     created: Instant,
     last_success: Option<Instant>,
     last_error: Option<Arc<ApiError>>,
+    /// Whether the list that is due was called for by a glance.
+    called: bool,
+    /// Glances in a row that called for a list which showed nothing new.
+    vain: u32,
 }
 
 impl fmt::Debug for Shared {
@@ -78,6 +86,8 @@ impl Shared {
             created: now,
             last_success: None,
             last_error: None,
+            called: false,
+            vain: 0,
         };
         Self { client, wake: Notify::new(), state: Mutex::new(state), changes }
     }
@@ -127,6 +137,50 @@ impl Shared {
         }
     }
 
+    /// Looks at the minimal list, ten times shorter than the full one: whether anything is new. It never tells what: it
+    /// hides what is being deleted, and is no evidence of anything. Whatever is unclear is left to the full list.
+    async fn glance(&self) {
+        let known = {
+            let mut state = self.state();
+            // Our own DELETE may have begun what a glance would not see.
+            if !state.book.snapshot().is_some_and(|known| known.is_calm()) {
+                state.schedule.look_closer(Instant::now());
+                return;
+            }
+            state.schedule.started(Instant::now(), self.client.pressure());
+            self.client.capabilities().minimal_list
+        };
+        let seen = self.client.minimal().await;
+        self.glanced(&seen);
+        if self.client.capabilities().minimal_list != known {
+            self.tell(Change::Capabilities);
+        }
+    }
+
+    fn glanced(&self, seen: &Result<Option<Vec<MinimalCluster>>, ApiError>) {
+        let mut guard = self.state();
+        let state = &mut *guard;
+        let now = Instant::now();
+        match seen {
+            Ok(Some(minimal)) if state.book.snapshot().is_some_and(|known| known.agrees(minimal)) => {
+                state.schedule.glanced(now, fastrand::f64(), &state.options);
+                (state.last_success, state.vain) = (Some(now), 0);
+            }
+            Ok(Some(_)) => {
+                state.called = true;
+                state.schedule.look_closer(now);
+            }
+            Ok(None) => {
+                state.schedule.stop_glancing(now);
+                state.schedule.look_closer(now);
+            }
+            Err(error) => {
+                tracing::debug!(%error, "the minimal list cannot be read");
+                state.schedule.look_closer(now);
+            }
+        }
+    }
+
     fn succeeded(&self, listing: Listing) {
         let (started, verbosity) = (listing.started, listing.verbosity);
         if !listing.duplicates.is_empty() {
@@ -135,11 +189,25 @@ impl Shared {
         let mut guard = self.state();
         let state = &mut *guard;
         let now = Instant::now();
-        state.schedule.succeeded(verbosity, now, fastrand::f64(), &state.options);
         state.last_success = Some(now);
         let recovered = state.last_error.take().is_some();
         let changed = state.book.apply(listing, Timestamp::now(), state.options.liveness_granularity);
         let snapshot = state.book.snapshot().cloned();
+        match &changed {
+            Some(changed) if changed.is_empty() && verbosity == Verbosity::Full && state.called => state.vain += 1,
+            Some(changed) if changed.is_empty() => {}
+            Some(_) | None => state.vain = 0,
+        }
+        if verbosity == Verbosity::Full {
+            state.called = false;
+        }
+        if state.vain >= MOST_VAIN {
+            tracing::debug!("the minimal list differs from the full one for good");
+            state.vain = 0;
+            state.schedule.stop_glancing(now);
+        }
+        let calm = snapshot.as_ref().is_some_and(|snapshot| snapshot.is_calm());
+        state.schedule.succeeded(verbosity, now, fastrand::f64(), calm, &state.options);
         let served: Vec<Waiter> = state.waiters.extract_if(.., |waiter| waiter.since <= started).collect();
         drop(guard);
         if let Some(snapshot) = snapshot {
@@ -181,6 +249,7 @@ pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
         let step = async {
             match shared.due() {
                 Due::List(verbosity) => shared.list(verbosity).await,
+                Due::Glance => shared.glance().await,
                 Due::Later(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at.into()) => {}

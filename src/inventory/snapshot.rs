@@ -11,6 +11,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use crate::domain::{ClusterUuid, RemoteCluster, TenantId};
+use crate::runai::MinimalCluster;
 
 /// A record, or its absence, that is newer than the list.
 pub(super) type Overlay = BTreeMap<ClusterUuid, Option<Arc<RemoteCluster>>>;
@@ -96,6 +97,20 @@ impl Snapshot {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<RemoteCluster>> {
         let old = self.listed.records.iter().filter(|record| !self.overlay.contains_key(&record.uuid));
         old.chain(self.overlay.values().flatten())
+    }
+
+    /// Whether the minimal list holds just these registrations, and says the same of each. For a calm snapshot.
+    pub(super) fn agrees(&self, minimal: &[MinimalCluster]) -> bool {
+        let same = |one: &MinimalCluster| self.get(one.uuid).is_some_and(|record| one.agrees(record));
+        let mut uuids: Vec<_> = minimal.iter().map(|one| one.uuid).collect();
+        uuids.sort_unstable();
+        uuids.dedup();
+        uuids.len() == self.counts().total && minimal.iter().all(same)
+    }
+
+    /// Whether nothing is being deleted: the minimal list hides that.
+    pub(super) fn is_calm(&self) -> bool {
+        !self.iter().any(|record| record.is_deleting())
     }
 
     /// How many registrations there are.

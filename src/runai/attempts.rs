@@ -13,6 +13,8 @@ use super::client::{CLUSTERS, DeleteReply, Listing, Permit, RunaiClient, Verbosi
 use super::error::{ErrorKind, StatusError, TransportKind};
 use super::install::{self, InstallInfo};
 use super::list::{ListDecoder, ListError, MOST_MEMORY};
+use super::measurements::{self, Measured};
+use super::minimal::{self, MinimalCluster};
 use super::observer::Operation;
 use super::transport::{Call, ERROR_CAP, LIST_CAP, OBJECT_CAP, Reply};
 use super::wire::{self, NewCluster};
@@ -120,20 +122,41 @@ impl RunaiClient {
             .map_err(|what| undecodable(200, &wire::describe_object(&body, &reply.content_type, &what)))
     }
 
-    pub(super) async fn probe_attempt(&self) -> Result<Option<bool>, ErrorKind> {
-        let mut url = self.url("/api/v1/clusters/minimal");
-        url.set_query(Some("limit=1"));
+    pub(super) async fn metrics_attempt(&self, url: Url) -> Result<Measured, ErrorKind> {
         let deadline = self.inner.settings.limits.read_deadline;
-        let (mut reply, _) = self.read(Operation::ProbeMinimal, url, deadline).await?;
+        let (mut reply, _) = self.read(Operation::Metrics, url, deadline).await?;
+        // 207: some types could not be measured.
+        if !matches!(reply.code, 200 | 207) {
+            return Err(self.refusal(reply).await);
+        }
+        let code = reply.code;
+        let body = reply.body(OBJECT_CAP).await?;
+        let series = measurements::measurements(&body);
+        series
+            .map(|series| Measured { series, partial: code == 207 })
+            .map_err(|what| undecodable(code, &wire::describe_object(&body, &reply.content_type, &what)))
+    }
+
+    /// One page of the minimal list; `None` where there is no such list.
+    pub(super) async fn minimal_attempt(
+        &self,
+        offset: usize,
+        limit: usize,
+    ) -> Result<Option<Vec<MinimalCluster>>, ErrorKind> {
+        let mut url = self.url("/api/v1/clusters/minimal");
+        url.set_query(Some(&format!("offset={offset}&limit={limit}")));
+        let deadline = self.inner.settings.limits.read_deadline;
+        let (mut reply, _) = self.read(Operation::ListMinimal, url, deadline).await?;
         match reply.code {
             200 => {
                 let body = reply.body(OBJECT_CAP).await?;
-                let parsed = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&body);
-                Ok(parsed.is_ok().then_some(true))
+                let page = minimal::page(&body);
+                page.map(Some)
+                    .map_err(|what| undecodable(200, &wire::describe_object(&body, &reply.content_type, &what)))
             }
             // Where the path is unknown it is read as the uuid "minimal".
-            400 | 404 => match self.refusal(reply).await {
-                ErrorKind::Status(_) => Ok(Some(false)),
+            400 | 404 if offset == 0 => match self.refusal(reply).await {
+                ErrorKind::Status(_) => Ok(None),
                 other => Err(other),
             },
             _ => Err(self.refusal(reply).await),
@@ -142,7 +165,7 @@ impl RunaiClient {
 
     /// Sends a read; on a 401 once more with another token.
     async fn read(&self, operation: Operation, url: Url, deadline: Duration) -> Result<(Reply, Instant), ErrorKind> {
-        self.wait_turn(operation == Operation::ListClusters).await?;
+        self.wait_turn(matches!(operation, Operation::ListClusters | Operation::ListMinimal)).await?;
         let token = self.inner.tokens.token(&self.inner.transport).await?;
         let call = |url| Call::json(operation, Method::GET, url, None, deadline);
         let started = Instant::now();

@@ -16,6 +16,8 @@ use super::auth::TokenKeeper;
 use super::error::{ApiError, ErrorKind};
 use super::install::InstallInfo;
 use super::limiter::Limiter;
+use super::measurements::{Measured, MetricsQuery};
+use super::minimal::{MOST_PAGES, MinimalCluster, PAGE};
 use super::observer::{ClientObserver, Operation};
 use super::redact::Secret;
 use super::settings::Settings;
@@ -69,7 +71,7 @@ pub enum DeleteReply {
 /// What this control plane can do; `None` where nothing showed it yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Capabilities {
-    /// `GET /clusters/minimal` exists (2.25). Known after [`RunaiClient::probe_minimal`].
+    /// `GET /clusters/minimal` exists (2.25). Known once it was asked for.
     pub minimal_list: Option<bool>,
     /// Lists show registrations that are being deleted (2.22). Known to be true once one was listed.
     pub include_requested_for_delete: Option<bool>,
@@ -304,6 +306,16 @@ impl RunaiClient {
         Ok(info)
     }
 
+    /// Reads metrics of a registration's cluster. An answer may lack types that were asked for.
+    ///
+    /// # Errors
+    /// Any kind; a type that the control plane does not know, or cannot group, is refused with status 400 or 422.
+    pub async fn metrics(&self, uuid: ClusterUuid, query: &MetricsQuery<'_>) -> Result<Measured, ApiError> {
+        let mut url = self.url(&format!("{CLUSTERS}/{uuid}/metrics"));
+        url.query_pairs_mut().extend_pairs(query.pairs());
+        self.metrics_attempt(url).await.map_err(|kind| self.error(Operation::Metrics, kind))
+    }
+
     /// Creates a registration. Sent at most once.
     ///
     /// # Errors
@@ -342,14 +354,36 @@ impl RunaiClient {
         self.delete_attempt(call, permit).await.map_err(|kind| self.error(operation, kind))
     }
 
+    /// Reads the minimal list to its end, one request for every 500 registrations, each sent once. `None` where the
+    /// control plane has none, or more registrations than it is worth reading. Whether it has one is remembered in
+    /// [`Self::capabilities`].
+    ///
+    /// # Errors
+    /// Any kind but the answers that mean "there is none".
+    pub async fn minimal(&self) -> Result<Option<Vec<MinimalCluster>>, ApiError> {
+        let mut clusters = Vec::new();
+        for page in 0..MOST_PAGES {
+            let attempt = self.minimal_attempt(page * PAGE, PAGE).await;
+            let found = attempt.map_err(|kind| self.error(Operation::ListMinimal, kind))?;
+            lock(&self.inner.capabilities).minimal_list = Some(found.is_some());
+            let Some(found) = found else { return Ok(None) };
+            let last = found.len() < PAGE;
+            clusters.extend(found);
+            if last {
+                return Ok(Some(clusters));
+            }
+        }
+        Ok(None)
+    }
+
     /// Asks once whether the minimal list exists and remembers the answer in [`Self::capabilities`].
     ///
     /// # Errors
     /// Any kind but the answers that mean "no".
-    pub async fn probe_minimal(&self) -> Result<Option<bool>, ApiError> {
-        let found = self.with_retries(Operation::ProbeMinimal, 0, || self.probe_attempt()).await?;
-        lock(&self.inner.capabilities).minimal_list = found;
-        Ok(found)
+    pub async fn probe_minimal(&self) -> Result<bool, ApiError> {
+        let found = self.minimal_attempt(0, 1).await.map_err(|kind| self.error(Operation::ListMinimal, kind))?;
+        lock(&self.inner.capabilities).minimal_list = Some(found.is_some());
+        Ok(found.is_some())
     }
 
     /// How many permits were given so far, and how many requests wait for one.

@@ -9,6 +9,8 @@ use reqwest::header::HeaderMap;
 
 use super::install::{self, InstallInfo};
 use super::list::{ListDecoder, ListError};
+use super::measurements::{self, Measurement};
+use super::minimal::{self, MinimalCluster};
 use super::{auth, headers, wire};
 use crate::domain::{ClusterUuid, RemoteCluster, TenantId};
 
@@ -40,6 +42,22 @@ pub fn cluster(body: &[u8]) -> Result<RemoteCluster, String> {
 /// What is wrong, in the user's words.
 pub fn install(body: &[u8]) -> Result<InstallInfo, String> {
     install::install_info(body).map_err(|what| wire::describe_object(body, "application/json", &what))
+}
+
+/// The body of one page of the minimal list.
+///
+/// # Errors
+/// What is wrong, in the user's words.
+pub fn minimal(body: &[u8]) -> Result<Vec<MinimalCluster>, String> {
+    minimal::page(body).map_err(|what| wire::describe_object(body, "application/json", &what))
+}
+
+/// The body of a cluster's metrics.
+///
+/// # Errors
+/// What is wrong, in the user's words.
+pub fn metrics(body: &[u8]) -> Result<Vec<Measurement>, String> {
+    measurements::measurements(body).map_err(|what| wire::describe_object(body, "application/json", &what))
 }
 
 /// The body of a token reply: how long the token lives, and its tenant.

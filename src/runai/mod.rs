@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! client -> attempts -> auth, limiter -> transport -> reqwest
-//!               \-----> list -> split, wire, install   settings, error, headers, redact: leaves
+//!               \-----> list -> split, wire, install, minimal, measurements   settings, error, headers, redact: leaves
 //! ```
 
 mod attempts;
@@ -19,6 +19,8 @@ mod headers;
 mod install;
 mod limiter;
 mod list;
+mod measurements;
+mod minimal;
 mod observer;
 mod redact;
 mod settings;
@@ -30,6 +32,8 @@ mod wire;
 pub use client::{Capabilities, DeleteReply, Listing, Permit, RunaiClient, Verbosity};
 pub use error::{ApiError, Class, ErrorKind, StatusError, TlsProblem, TransportKind};
 pub use install::{InstallInfo, token_life};
+pub use measurements::{Measured, Measurement, MetricsQuery};
+pub use minimal::MinimalCluster;
 pub use observer::{ClientObserver, NoObserver, Operation};
 pub use redact::{Secret, sanitize};
 pub use settings::{Limits, Settings, SettingsError, TokenApi};

@@ -19,10 +19,12 @@ pub enum Operation {
     RenameCluster,
     /// `DELETE /api/v1/clusters/{uuid}`.
     DeleteCluster,
-    /// `GET /api/v1/clusters/minimal`, asked only to learn whether it exists.
-    ProbeMinimal,
+    /// `GET /api/v1/clusters/minimal`, one page.
+    ListMinimal,
     /// `GET /api/v1/clusters/{uuid}/cluster-install-info`.
     InstallInfo,
+    /// `GET /api/v1/clusters/{uuid}/metrics`.
+    Metrics,
 }
 
 impl Operation {
@@ -36,8 +38,9 @@ impl Operation {
             Self::CreateCluster => "create_cluster",
             Self::RenameCluster => "rename_cluster",
             Self::DeleteCluster => "delete_cluster",
-            Self::ProbeMinimal => "probe_minimal",
+            Self::ListMinimal => "list_minimal",
             Self::InstallInfo => "install_info",
+            Self::Metrics => "metrics",
         }
     }
 
@@ -51,8 +54,9 @@ impl Operation {
             Self::CreateCluster => "creating the registration",
             Self::RenameCluster => "renaming the registration",
             Self::DeleteCluster => "deleting the registration",
-            Self::ProbeMinimal => "asking for the minimal list",
+            Self::ListMinimal => "reading the minimal list",
             Self::InstallInfo => "reading the install information",
+            Self::Metrics => "reading the cluster's metrics",
         }
     }
 
@@ -60,7 +64,7 @@ impl Operation {
     #[must_use]
     pub const fn is_read(self) -> bool {
         match self {
-            Self::ListClusters | Self::GetCluster | Self::ProbeMinimal | Self::InstallInfo => true,
+            Self::ListClusters | Self::GetCluster | Self::ListMinimal | Self::InstallInfo | Self::Metrics => true,
             Self::Token | Self::CreateCluster | Self::RenameCluster | Self::DeleteCluster => false,
         }
     }

@@ -88,8 +88,9 @@ impl Transport {
             | Operation::GetCluster
             | Operation::RenameCluster
             | Operation::DeleteCluster
-            | Operation::ProbeMinimal
-            | Operation::InstallInfo => &self.pooled,
+            | Operation::ListMinimal
+            | Operation::InstallInfo
+            | Operation::Metrics => &self.pooled,
         };
         let mut request = client.request(call.method, call.url).timeout(call.deadline);
         if let Some(bearer) = call.bearer {

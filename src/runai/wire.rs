@@ -89,7 +89,7 @@ fn filled(text: Option<String>) -> Option<String> {
 }
 
 /// What is kept of a text goes into memory, status and messages: it has an end and holds no control characters.
-fn kept(text: String) -> String {
+pub(super) fn kept(text: String) -> String {
     if text.len() <= LONGEST_TEXT && !text.contains(char::is_control) {
         return text;
     }

@@ -14,7 +14,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::objects::{ControlPlaneFacts, ObjectCollector, ObjectFacts, Objects};
+use super::objects::{ClusterMetric, ControlPlaneFacts, ObjectCollector, ObjectFacts, Objects};
 
 /// The media type of [`Metrics::encode`].
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -219,6 +219,11 @@ impl Metrics {
     /// Sets what is shown of one object; with `None` all its series vanish.
     pub fn object(&self, namespace: &str, name: &str, facts: Option<&ObjectFacts>) {
         self.objects.object(namespace, name, facts);
+    }
+
+    /// Sets what was measured on one cluster, in place of what was before. Ignored for an object that is not shown.
+    pub fn measured(&self, namespace: &str, name: &str, numbers: Vec<ClusterMetric>) {
+        self.objects.measured(namespace, name, numbers);
     }
 
     /// Sets what is shown of one control plane; with `None` all its series vanish.

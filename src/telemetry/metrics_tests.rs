@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{ApiCode, Metrics, ReconcileResult, RefreshResult};
-use crate::telemetry::objects::{ControlPlaneFacts, ObjectFacts, Registrations};
+use crate::telemetry::objects::{ClusterMetric, ControlPlaneFacts, ObjectFacts, Registrations};
 
 const STATES: &[&str] = &["Connected", "Disconnected"];
 
@@ -187,4 +187,28 @@ fn leadership_is_asked_for_at_each_scrape() {
     assert_eq!(value(&text(&metrics), "runai_operator_leader"), Some(1.0));
     leads.store(false, Ordering::Relaxed);
     assert_eq!(value(&text(&metrics), "runai_operator_leader"), Some(0.0));
+}
+
+#[test]
+fn what_was_measured_lives_and_dies_with_its_object() {
+    let metrics = metrics();
+    let number = |kind: &str, labels: &[(&str, &str)], value| ClusterMetric {
+        kind: kind.into(),
+        labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        value,
+    };
+    let series = r#"runai_operator_cluster_metric{namespace="team",name="a",type="TOTAL_GPU"}"#;
+    metrics.measured("team", "a", vec![number("TOTAL_GPU", &[], 8.0)]);
+    assert_eq!(value(&text(&metrics), series), None, "of an object that is not shown");
+    metrics.object("team", "a", Some(&facts()));
+    metrics.measured("team", "a", vec![number("TOTAL_GPU", &[], 8.0), number("Q", &[("nodepool", "x\"\n")], 0.5)]);
+    assert_eq!(value(&text(&metrics), series), Some(8.0));
+    let escaped = r#"runai_operator_cluster_metric{namespace="team",name="a",type="Q",nodepool="x\"\n"}"#;
+    assert_eq!(value(&text(&metrics), escaped), Some(0.5));
+    metrics.measured("team", "a", Vec::new());
+    assert!(!text(&metrics).contains("cluster_metric{"));
+    metrics.measured("team", "a", vec![number("TOTAL_GPU", &[], 8.0)]);
+    metrics.object("team", "a", None);
+    metrics.object("team", "a", Some(&facts()));
+    assert!(!text(&metrics).contains("cluster_metric{"), "of the object before it");
 }

@@ -38,10 +38,21 @@ pub struct ObjectFacts {
 /// What the metrics say about one control plane.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ControlPlaneFacts {
-    /// When the list behind the current inventory was started; `None` before the first.
+    /// When the registrations were last read, or last seen to be unchanged; `None` before the first list.
     pub inventory_at: Option<Instant>,
     /// How many registrations the inventory holds; `None` before the first list.
     pub registrations: Option<Registrations>,
+}
+
+/// One number that the control plane measured on a cluster.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterMetric {
+    /// What was measured, in the control plane's spelling.
+    pub kind: String,
+    /// Further labels. Their names are such as Prometheus takes, and none of `namespace`, `name` and `type`.
+    pub labels: Vec<(String, String)>,
+    /// The number, of whatever unit.
+    pub value: f64,
 }
 
 /// Counts of registrations on one control plane. `deleting` overlaps with the others.
@@ -68,6 +79,8 @@ pub(super) struct Objects {
 struct Tables {
     clusters: BTreeMap<Arc<Key>, Arc<Stored>>,
     control_planes: BTreeMap<String, ControlPlaneFacts>,
+    /// Of clusters that have an entry above, and no others.
+    measured: BTreeMap<Arc<Key>, Arc<[ClusterMetric]>>,
     words: Words,
 }
 
@@ -124,6 +137,7 @@ impl Objects {
         let mut tables = self.tables();
         let Some(facts) = facts else {
             tables.clusters.remove(&key);
+            tables.measured.remove(&key);
             return;
         };
         let stored = Arc::new(tables.words.store(facts));
@@ -131,6 +145,21 @@ impl Objects {
             *known = stored;
         } else {
             tables.clusters.insert(Arc::new(key), stored);
+        }
+    }
+
+    /// Numbers of an object that is gone by now are dropped.
+    pub(super) fn measured(&self, namespace: &str, name: &str, numbers: Vec<ClusterMetric>) {
+        let key = Key { namespace: namespace.into(), name: name.into() };
+        let mut tables = self.tables();
+        let known = tables.clusters.get_key_value(&key).map(|(key, _)| Arc::clone(key));
+        match known {
+            Some(key) if !numbers.is_empty() => {
+                tables.measured.insert(key, numbers.into());
+            }
+            Some(_) | None => {
+                tables.measured.remove(&key);
+            }
         }
     }
 
@@ -182,18 +211,21 @@ pub(super) struct ObjectCollector(pub(super) Arc<Objects>);
 
 impl Collector for ObjectCollector {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let (clusters, control_planes) = {
+        let (clusters, control_planes, measured) = {
             let tables = self.0.tables();
             let clusters: Snapshot =
                 tables.clusters.iter().map(|(key, facts)| (Arc::clone(key), Arc::clone(facts))).collect();
-            (clusters, tables.control_planes.clone())
+            let measured: Vec<_> =
+                tables.measured.iter().map(|(key, numbers)| (Arc::clone(key), Arc::clone(numbers))).collect();
+            (clusters, tables.control_planes.clone(), measured)
         };
         encode_process(&mut encoder, self.0.leads(), &clusters)?;
         encode_control_planes(&mut encoder, &control_planes)?;
         encode_info(&mut encoder, &clusters)?;
         encode_states(&mut encoder, &clusters, self.0.known_states)?;
         encode_conditions(&mut encoder, &clusters)?;
-        encode_liveness(&mut encoder, &clusters)
+        encode_liveness(&mut encoder, &clusters)?;
+        encode_measured(&mut encoder, &measured)
     }
 }
 
@@ -210,7 +242,7 @@ fn gauge_family(
 }
 
 /// The labels of one series, in order.
-struct Labels<'a>(&'a [(&'static str, &'a str)]);
+struct Labels<'a>(&'a [(&'a str, &'a str)]);
 
 impl EncodeLabelSet for Labels<'_> {
     fn encode(&self, encoder: &mut prometheus_client::encoding::LabelSetEncoder<'_>) -> fmt::Result {
@@ -237,7 +269,7 @@ fn encode_control_planes(
     encoder: &mut DescriptorEncoder<'_>,
     control_planes: &BTreeMap<String, ControlPlaneFacts>,
 ) -> fmt::Result {
-    let help = "Time since the list behind the current inventory was started.";
+    let help = "Time since the registrations were last read, or last seen to be unchanged.";
     gauge_family(encoder, ("inventory_age", Some(&Unit::Seconds), help), |put| {
         for (name, facts) in control_planes {
             if let Some(at) = facts.inventory_at {
@@ -327,4 +359,18 @@ fn encode_liveness(encoder: &mut DescriptorEncoder<'_>, clusters: &Snapshot) -> 
         }
         Ok(())
     })
+}
+
+fn encode_measured(encoder: &mut DescriptorEncoder<'_>, measured: &[(Arc<Key>, Arc<[ClusterMetric]>)]) -> fmt::Result {
+    let help = "What the control plane measured on the cluster, as it came: it publishes no units.";
+    let mut family = encoder.encode_descriptor("cluster_metric", help, None, MetricType::Gauge)?;
+    for (key, numbers) in measured {
+        for ClusterMetric { kind, labels, value } in numbers.iter() {
+            let ours = [("namespace", &*key.namespace), ("name", &*key.name), ("type", kind)];
+            let further = labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+            let all: Vec<_> = ours.into_iter().chain(further).collect();
+            ConstGauge::new(*value).encode(family.encode_family(&Labels(&all))?)?;
+        }
+    }
+    Ok(())
 }

@@ -76,6 +76,11 @@ impl Spent {
         self.remote.get(&operation).copied().unwrap_or_default()
     }
 
+    /// Looks at all registrations: full lists, and looks at the minimal one (a single page below 500).
+    pub fn polls(&self) -> usize {
+        self.called(Operation::List) + self.called(Operation::MinimalList)
+    }
+
     pub fn calls(&self) -> usize {
         self.remote.values().sum()
     }

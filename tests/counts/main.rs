@@ -5,6 +5,7 @@
 //! binary is the one that users run, and its memory is gated as such.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout)]
 
+mod everything;
 mod figures;
 mod fleet;
 mod growth;

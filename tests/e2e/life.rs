@@ -9,7 +9,8 @@ use crate::world::{Setup, World, condition, uuid};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_becomes_a_registration_connects_is_renamed_and_goes() {
-    let world = World::start(Setup::default().simulator(|config| config.delete.graceful_seconds = 2.0)).await;
+    let setup = Setup::default().with_minimal_lists().simulator(|config| config.delete.graceful_seconds = 2.0);
+    let world = World::start(setup).await;
     world.cluster("east", json!({ "domain": "https://east.example.com", "version": "2.24" })).await;
 
     let object = world.until_ready("east").await;

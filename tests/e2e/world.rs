@@ -40,7 +40,7 @@ pub struct Setup {
 impl Default for Setup {
     fn default() -> Self {
         Self {
-            simulator: Config::default(),
+            simulator: Config::default().full_lists_only(),
             args: Vec::new(),
             controller_manager: false,
             control_plane: json!({ "pollInterval": "5s", "adoptionNamespaces": {} }),
@@ -59,6 +59,11 @@ impl Setup {
     pub fn simulator(mut self, change: impl FnOnce(&mut Config)) -> Self {
         change(&mut self.simulator);
         self
+    }
+
+    /// Polls may look at the minimal list, as with any control plane of 2.25 or newer.
+    pub fn with_minimal_lists(self) -> Self {
+        self.simulator(|config| config.capabilities.minimal = None)
     }
 
     pub fn control_plane(mut self, spec: Value) -> Self {

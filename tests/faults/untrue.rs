@@ -131,7 +131,7 @@ struct Stage {
 impl Stage {
     fn set(kind: Kind, seed: u64) -> Self {
         // Uuids come from the seed, and no two control planes share one.
-        let mut config = Config { seed, ..Config::default() };
+        let mut config = Config { seed, ..Config::default() }.full_lists_only();
         config.names.unique = UniqueNames::Off;
         // No agent ever comes: a graceful deletion stays open.
         config.delete.disconnected_policy = DisconnectedPolicy::Wait;

@@ -4,8 +4,11 @@
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
+use jiff::Timestamp;
 use runai_cluster_operator::domain::{ClusterName, Reason};
-use runai_cluster_operator::runai::{ApiError, Class, DeleteReply, ErrorKind, Operation, RunaiClient, Verbosity};
+use runai_cluster_operator::runai::{
+    ApiError, Class, DeleteReply, ErrorKind, MetricsQuery, Operation, RunaiClient, Verbosity,
+};
 
 use crate::answers;
 use crate::client_support::{Act, CANARIES, Hostile, client, json, new_cluster, patient, record, uuid};
@@ -22,10 +25,11 @@ enum Endpoint {
     Rename,
     Delete,
     Install,
+    Metrics,
 }
 
 impl Endpoint {
-    const ALL: [(Self, u16); 7] = [
+    const ALL: [(Self, u16); 8] = [
         (Self::Token, 200),
         (Self::List, 200),
         (Self::Get, 200),
@@ -33,6 +37,7 @@ impl Endpoint {
         (Self::Rename, 200),
         (Self::Delete, 200),
         (Self::Install, 200),
+        (Self::Metrics, 200),
     ];
 
     fn is_asked(self, seen: &crate::client_support::Seen) -> bool {
@@ -58,6 +63,11 @@ impl Endpoint {
                 client.delete(uuid(), false, permit).await.map(|reply| said(&reply))
             }
             Self::Install => client.install_info(uuid(), "2.24", None).await.map(|info| said(&info)),
+            Self::Metrics => {
+                let (start, end) = (Timestamp::UNIX_EPOCH, Timestamp::MAX);
+                let query = MetricsQuery { types: &["TOTAL_GPU"], group_by: None, start, end };
+                client.metrics(uuid(), &query).await.map(|measured| said(&measured))
+            }
         }
     }
 }
@@ -88,7 +98,7 @@ async fn try_row(endpoint: Endpoint, row: &'static str, act: Act) {
     // The token endpoint may well be missing; a registration is not, on these grounds.
     assert!(endpoint == Endpoint::Token || error.class() != Class::Gone, "{label}: an absence? {error}");
     assert_eq!(error.certainly_not_sent(), endpoint == Endpoint::Token, "{label}: {error}");
-    if !matches!(endpoint, Endpoint::Token | Endpoint::List | Endpoint::Get | Endpoint::Install) {
+    if matches!(endpoint, Endpoint::Create | Endpoint::Rename | Endpoint::Delete) {
         let sent = server.seen().iter().filter(|seen| endpoint.is_asked(seen)).count();
         assert_eq!(sent, 1, "{label}: a change is sent once");
     }

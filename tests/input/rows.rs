@@ -40,7 +40,7 @@ impl Servers {
     pub fn start() -> Self {
         // Seeds of their own: uuids come from the seed, and those of two real servers differ.
         let start = |seed, tls| {
-            let mut config = Config { seed, ..Config::default() };
+            let mut config = Config { seed, ..Config::default() }.full_lists_only();
             config.tls.enabled = tls;
             Simulator::start(config).unwrap()
         };

@@ -24,7 +24,7 @@ struct Plane {
 
 impl Plane {
     async fn start(world: &World, name: &'static str, count: usize, seed: u64) -> Self {
-        let mut config = Config { seed, ..Config::default() };
+        let mut config = Config { seed, ..Config::default() }.full_lists_only();
         config.names.unique = UniqueNames::Off;
         let simulator = Simulator::start(config).unwrap();
         world.connect_secret(name, &[("url", simulator.url())]).await;

@@ -33,7 +33,7 @@ struct Stage {
 impl Stage {
     fn set(row: Row, seed: u64) -> Self {
         // Uuids come from the seed, and no two control planes share one.
-        let mut config = Config { seed, ..Config::default() };
+        let mut config = Config { seed, ..Config::default() }.full_lists_only();
         config.names.unique = UniqueNames::Off;
         config.delete.disconnected_policy = DisconnectedPolicy::Complete;
         config.delete.graceful_seconds = 0.5;

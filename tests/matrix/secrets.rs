@@ -35,7 +35,7 @@ async fn rows_21_and_24_certificates_and_credentials_that_change() {
 
 /// The server comes with a certificate of another CA: nothing is sent to it until the bundle says so.
 async fn a_new_ca(world: &World) {
-    let mut config = Config { seed: 81, ..Config::default() };
+    let mut config = Config { seed: 81, ..Config::default() }.full_lists_only();
     config.tls.enabled = true;
     let simulator = Simulator::start(config).unwrap();
     let old = simulator.ca_pem().unwrap();

@@ -129,7 +129,7 @@ impl Stage {
         // Uuids come from the seed, and no two control planes share one.
         let mut hasher = DefaultHasher::new();
         name.hash(&mut hasher);
-        let mut config = Config { seed: hasher.finish() >> 16, ..Config::default() };
+        let mut config = Config { seed: hasher.finish() >> 16, ..Config::default() }.full_lists_only();
         config.names.unique = UniqueNames::Off;
         config.delete.disconnected_policy = DisconnectedPolicy::Complete;
         config.delete.graceful_seconds = 0.5;

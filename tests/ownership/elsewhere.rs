@@ -44,7 +44,7 @@ struct Plane<'a> {
 impl<'a> Plane<'a> {
     async fn set(world: &'a World, name: &'static str, seed: u64) -> Self {
         // Uuids come from the seed, and no two control planes share one.
-        let mut config = Config { seed, ..Config::default() };
+        let mut config = Config { seed, ..Config::default() }.full_lists_only();
         tenants(&mut config);
         let plane = Self { world, name, simulator: Simulator::start(config).unwrap() };
         let neighbour = SeedCluster { tenant_id: Some(NEIGHBOUR), ..SeedCluster::named("alien") };

@@ -130,11 +130,13 @@ async fn the_life_of_a_registration_on_every_profile() {
     }))
     .await;
     for plane in &planes {
+        // Where there is no minimal list, asking for it reads the registration "minimal".
+        let learns = |entry: &JournalEntry| entry.path_id.as_deref() == Some("minimal");
         let forbidden: Vec<_> = plane
             .simulator
             .journal()
             .into_iter()
-            .filter(|entry| matches!(entry.status, Some(400 | 405 | 429)))
+            .filter(|entry| matches!(entry.status, Some(400 | 405 | 429)) && !learns(entry))
             .collect();
         assert!(forbidden.is_empty(), "{}: requests that no control plane understands: {forbidden:?}", plane.name);
         println!("{}: {} requests", plane.name, plane.simulator.counters().requests);

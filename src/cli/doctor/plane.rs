@@ -220,14 +220,13 @@ impl Patient<'_> {
 
     async fn capabilities(&mut self, client: &RunaiClient) {
         match client.probe_minimal().await {
-            Ok(Some(true)) => self.ok(Check::Capabilities, "2.25 or newer"),
-            Ok(Some(false)) => self.report.warning(
+            Ok(true) => self.ok(Check::Capabilities, "2.25 or newer"),
+            Ok(false) => self.report.warning(
                 &self.about,
                 Check::Capabilities,
                 "the control plane is older than 2.25: it has no minimal list",
                 "upgrade it if it is older than 2.22: such a one hides registrations that are being deleted, so that a deletion by somebody else is noticed a minute late",
             ),
-            Ok(None) => self.skip(&[Check::Capabilities], "the control plane's answer does not tell"),
             Err(error) => self.failed(Check::Capabilities, &error),
         }
     }

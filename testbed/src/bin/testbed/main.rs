@@ -3,6 +3,7 @@
 mod demo;
 mod sample;
 mod stage;
+mod suite;
 mod up;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -27,6 +28,14 @@ enum Command {
     /// Takes one RunaiCluster through its life and prints what kubectl shows at every step. With KUBECONFIG set it uses
     /// that cluster in place of an API server of its own.
     Demo(Beside),
+    /// Builds all test programs and runs them, some at a time.
+    Suite {
+        /// How many at a time.
+        #[arg(long, env = "TEST_LANES", default_value_t = 2)]
+        lanes: usize,
+        /// Only these; by default all.
+        names: Vec<String>,
+    },
 }
 
 #[derive(Args)]
@@ -43,6 +52,7 @@ async fn main() -> ExitCode {
         Command::Kube => kube().await,
         Command::Up(beside) => until_signal(up::run(beside.operator)).await,
         Command::Demo(beside) => demo::run(beside.operator, interrupted()).await,
+        Command::Suite { lanes, names } => until_signal(suite::run(lanes, &names)).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,3 @@
+//! See the function of the same name.
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| runai_cluster_operator_fuzz::run("metrics", data));
