@@ -31,10 +31,8 @@ run: ## the operator against the cluster of KUBECONFIG
 	cargo run --package $(OPERATOR) -- run --namespace runai-operator
 
 test: build kube ## all tests; builds what they need
-	@{ cargo test --workspace --no-fail-fast; echo $$? > target/test.status; } 2>&1 | tee target/test.log
-	@awk '/^test result:/ { passed += $$4; failed += $$6; ignored += $$8 } \
-	  END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' target/test.log
-	@exit $$(cat target/test.status)
+	cargo test --workspace --doc
+	cargo run --quiet --package testbed -- suite
 
 e2e: build kube ## only the tests with a real API server
 	cargo test --package testbed
