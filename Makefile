@@ -54,8 +54,9 @@ fmt: ## format all code
 crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
 
-docs: ## run the recordings in docs/cli.md anew
+docs: ## run the recordings in docs/cli.md and docs/guides anew
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
+	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
 
 chart: kube ## lint and render the chart
 	target/kube/bin/helm lint --strict $(CHART)

@@ -8,9 +8,7 @@ use runai_simulator::Operation;
 
 /// Method and path of every endpoint that the simulator serves.
 fn endpoints() -> BTreeSet<String> {
-    use Operation::{
-        Create, Delete, Get, InstallInfo, List, Metrics, Minimal, MinimalList, Token, TokenV2, Update,
-    };
+    use Operation::{Create, Delete, Get, InstallInfo, List, Metrics, Minimal, MinimalList, Token, TokenV2, Update};
     let all = [Token, TokenV2, List, Create, Get, Update, Delete, MinimalList, Minimal, InstallInfo, Metrics];
     let method = |operation: Operation| match operation {
         Token | TokenV2 | Create => "POST",

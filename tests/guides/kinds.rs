@@ -17,14 +17,8 @@ const ACCEPTED: [&str; 5] = ["HelmRepository", "HelmRelease", "SecretStore", "Pu
 
 /// The publishers' own definitions, in modules that `kinds/go.mod` pins.
 const PUBLISHED: [(&str, &str); 3] = [
-    (
-        "github.com/external-secrets/external-secrets@v1.3.2",
-        "config/crds/bases/external-secrets.io_secretstores.yaml",
-    ),
-    (
-        "github.com/external-secrets/external-secrets@v1.3.2",
-        "config/crds/bases/external-secrets.io_pushsecrets.yaml",
-    ),
+    ("github.com/external-secrets/external-secrets@v1.3.2", "config/crds/bases/external-secrets.io_secretstores.yaml"),
+    ("github.com/external-secrets/external-secrets@v1.3.2", "config/crds/bases/external-secrets.io_pushsecrets.yaml"),
     ("github.com/argoproj/argo-cd/v3@v3.1.9", "manifests/crds/application-crd.yaml"),
 ];
 
@@ -36,8 +30,7 @@ pub fn known(kind: &str) -> Option<()> {
 /// Makes the API server know all of them, and the namespace of Argo CD.
 pub async fn install(stage: &Stage) {
     let flux = folder().join("flux.yaml");
-    let mut definitions: Vec<Value> =
-        serde_saphyr::from_multiple(&std::fs::read_to_string(flux).unwrap()).unwrap();
+    let mut definitions: Vec<Value> = serde_saphyr::from_multiple(&std::fs::read_to_string(flux).unwrap()).unwrap();
     for (module, file) in PUBLISHED {
         let text = std::fs::read_to_string(unpacked(module).await.join(file)).unwrap();
         definitions.push(definition(&text));

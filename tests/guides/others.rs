@@ -131,7 +131,8 @@ async fn argo_cd(stage: &Stage) {
 
 /// The chart `runai-cluster` of the control plane's repository, rendered with these values, later ones first in rank.
 pub async fn template(stage: &Stage, version: &str, values: &[&str]) -> Vec<Value> {
-    let mut script = format!("helm template runai-cluster runai-cluster --repo {CHARTS} --version '{version}' -n runai");
+    let mut script =
+        format!("helm template runai-cluster runai-cluster --repo {CHARTS} --version '{version}' -n runai");
     let files: Vec<_> = (0..values.len()).map(|at| stage.work().join(format!(".values-{at}.yaml"))).collect();
     for (file, values) in files.iter().zip(values) {
         std::fs::write(file, values).unwrap();
@@ -154,7 +155,8 @@ async fn agent(stage: &Stage, objects: &[Value]) {
         _ => secret(stage, "runai", text(&told["secretName"])).await.unwrap()[key].clone(),
     };
     let uuid = text(&told["uid"]).parse().unwrap();
-    let start = AgentCommand::Start { after_seconds: 0.0, client_secret: Some(given) };
+    // Not before it knows its version.
+    let start = AgentCommand::Start { after_seconds: 0.2, client_secret: Some(given) };
     stage.simulator.agent(uuid, start).unwrap();
     let version = Some(text(&told["version"]).to_owned());
     let report = AgentCommand::Report { version, domain: None, report: None, unreadable: None };

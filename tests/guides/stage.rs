@@ -76,8 +76,7 @@ impl Stage {
         let bed = Testbed::start(Options::default()).await.unwrap();
         install_chart(&bed, setup.chart).await;
         let operator = start_operator(&bed, &front, directory.path()).await;
-        let stage =
-            Self { operator, simulator, front, bed, public, old, new, repository, directory, _room: room };
+        let stage = Self { operator, simulator, front, bed, public, old, new, repository, directory, _room: room };
         stage.furnish();
         if setup.connected {
             stage.connect().await;
