@@ -34,7 +34,8 @@ fn measured(args: &[&str], wanted: &str) {
         Some(SKIPPED) => {
             assert!(text.contains("SKIPPED: python3 with venv is not available"), "{text}\n{errors}");
             // Not `eprintln!`, which is shown for failed tests only.
-            writeln!(std::io::stderr(), "tests/conformance: {}", text.trim()).unwrap();
+            let mut errors = std::io::stderr();
+            writeln!(errors, "tests/conformance: {}", text.trim()).unwrap();
         }
         other => panic!("{script} {args:?} ended with {other:?}\n{text}\n{errors}"),
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use runai_simulator::{AgentCommand, FaultAction, Identity, Phase, RecordPatch};
+use runai_simulator::{AgentCommand, FaultAction, Identity, Operation, Phase, RecordPatch, Simulator};
 use serde_json::{Value, json};
 use testbed::OPERATOR_NAMESPACE;
 
@@ -16,8 +16,13 @@ use crate::stage::{HOST, Stage};
 
 /// The repository that the control plane names.
 const CHARTS: &str = "https://runai.jfrog.io/artifactory/api/helm/run-ai-charts";
+/// A deadline that is never reached when all is well.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// More than an agent may be silent for.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// The service account that comes after the first.
+const SECOND: &str = "runai-cluster-operator-2";
 
 /// What a remark of a page says that somebody does.
 pub async fn act(stage: &Stage, deed: &str) {
@@ -29,8 +34,15 @@ pub async fn act(stage: &Stage, deed: &str) {
             let found = ["configmap", "secret"].map(|kind| [kind, "runai-agent", "-n", "runai"]);
             agent(stage, &[stage.get(&found[0]).await, stage.get(&found[1]).await]).await;
         }
+        "a second service account is made in Run:ai" => {
+            let second = Identity::new(SECOND, "the-second-secret");
+            stage.simulator.configure(|config| config.tenants[0].identities.push(second));
+        }
+        "the first service account is removed" => first_account_goes(stage).await,
         "Run:ai gives the service account another secret" => {
-            let identity = Identity::new("runai-cluster-operator", "the-new-secret");
+            let refused = stage.simulator.journal().into_iter().find(|entry| entry.status >= Some(400));
+            assert_eq!(refused, None, "there was to be no gap");
+            let identity = Identity::new(SECOND, "the-new-secret");
             stage.simulator.configure(|config| config.tenants[0].identities = vec![identity]);
             stage.simulator.apply(&FaultAction::TokenRevoke { identity: None, phase: Phase::Pre });
         }
@@ -44,6 +56,24 @@ pub async fn act(stage: &Stage, deed: &str) {
         "the control plane gets a certificate of the new authority" => stage.certify(&stage.new),
         other => panic!("nobody knows how to do this: {other}"),
     }
+}
+
+/// Once the operator uses the second one, as the page says.
+async fn first_account_goes(stage: &Stage) {
+    let by_second = |simulator: &Simulator| {
+        let mut entries = simulator.journal().into_iter();
+        entries.any(|entry| entry.operation == Some(Operation::List) && entry.identity.as_deref() == Some(SECOND))
+    };
+    assert!(stage.simulator.until(PATIENCE, by_second).await, "the operator does not take the second account");
+    stage.simulator.configure(|config| drop(config.tenants[0].identities.remove(0)));
+    let first = Some("runai-cluster-operator".to_owned());
+    stage.simulator.apply(&FaultAction::TokenRevoke { identity: first, phase: Phase::Pre });
+    // And it goes on using it.
+    let since = stage.simulator.last_seq();
+    let listed = |simulator: &Simulator| {
+        simulator.journal_since(since).iter().any(|entry| entry.operation == Some(Operation::List))
+    };
+    assert!(stage.simulator.until(PATIENCE, listed).await, "nobody lists any more");
 }
 
 /// A control plane of one's own, with a certificate of one's own authority, which the operator knows.
