@@ -52,8 +52,9 @@ fmt: ## format all code
 crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
 
-docs: ## run the recordings in docs/cli.md anew
+docs: ## run the recordings in docs/cli.md and docs/guides anew
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
+	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
 
 chart: kube ## lint and render the chart
 	target/kube/bin/helm lint --strict $(CHART)
@@ -71,7 +72,7 @@ chaos: build kube ## rounds of random users and random faults; CHAOS_SEED and CH
 
 conformance: kube ## the simulator against the vendor's client and the published schemas; the operator on every profile
 	tests/conformance/run
-	cargo test --package $(OPERATOR) --test profiles
+	cargo test --package $(OPERATOR) --test profiles --test conformance
 
 fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly toolchain)
 	@set -e; for target in $$($(FUZZ) list); do mkdir -p target/fuzz/corpus/$$target; \

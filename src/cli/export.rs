@@ -6,7 +6,6 @@
 mod names;
 
 use std::collections::HashSet;
-use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -112,9 +111,11 @@ pub(super) async fn execute(args: ExportArgs) -> Result<ExitCode, CliError> {
         .collect();
     match &args.output_dir {
         Some(directory) => {
-            let file =
-                |manifest: &Manifest<'_>| Ok((format!("{}.yaml", manifest.metadata.name), output::yaml(manifest)?));
-            let files: Vec<_> = exported.iter().map(file).collect::<io::Result<_>>()?;
+            let file = |manifest: &Manifest<'_>| {
+                let text = documents(std::slice::from_ref(manifest))?;
+                Ok((format!("{}.yaml", manifest.metadata.name), text))
+            };
+            let files: Vec<_> = exported.iter().map(file).collect::<Result<_, CliError>>()?;
             output::files(directory, &files)?;
         }
         None => output::data(&documents(&exported)?)?,
@@ -183,6 +184,7 @@ fn manifest<'a>(
     }
 }
 
+/// Documents that may follow each other: files, too, are often put together.
 fn documents(exported: &[Manifest<'_>]) -> Result<String, CliError> {
     let mut text = String::new();
     for manifest in exported {

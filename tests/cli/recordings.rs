@@ -10,6 +10,7 @@ use serde_json::json;
 use testbed::OPERATOR_NAMESPACE;
 use uuid::Uuid;
 
+use crate::page::{Part, record, walk};
 use crate::tool::{Tool, changes};
 use crate::world::{Setup, World, control_plane};
 
@@ -74,21 +75,18 @@ impl Trial {
 
 /// The page with the output of every command in its `console` blocks made anew.
 async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> String {
-    let (mut out, mut recording, mut played) = (String::new(), false, 0);
-    for line in text.lines() {
-        if let Some(command) = line.strip_prefix("$ ").filter(|_| recording) {
-            out.push_str(&format!("{line}\n{}", run(command).await));
-            played += 1;
-        } else if !recording || line == "```" {
-            out.push_str(line);
-            out.push('\n');
+    let mut played = 0;
+    let out = walk(text, async |part| match part {
+        Part::Block(block) if block.language == "console" => {
+            let anew = record(&block.body, async |command| {
+                played += 1;
+                run(command).await
+            });
+            Some(anew.await)
         }
-        recording = match line {
-            "```console" => true,
-            "```" => false,
-            _ => recording,
-        };
-    }
+        Part::Block(_) | Part::Remark(_) => None,
+    })
+    .await;
     assert!(played > 10, "{played} commands were found in {}", page().display());
     out
 }

@@ -1,0 +1,61 @@
+//! Every page, each with what its reader has before the first line, and with what must be true after the last.
+
+use runai_simulator::Operation;
+
+use crate::kinds;
+use crate::player::{pages, play};
+use crate::stage::{Setup, Stage, fill};
+
+/// With the right to publish credentials.
+const PUBLISHING: Setup = Setup { chart: &["installInfo.enabled=true"], connected: true };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_comes_under_git_without_a_change() {
+    let stage = Stage::start(Setup::default()).await;
+    fill(&stage.simulator);
+    let shown = || {
+        let records = stage.simulator.live_clusters().into_iter();
+        records.map(|record| (record.uuid, record.name, record.domain, record.created_at)).collect::<Vec<_>>()
+    };
+    let before = shown();
+    play(&stage, "guides/adopt-a-tenant.md").await;
+    assert_eq!(shown(), before);
+    let mut sent = stage.simulator.journal();
+    sent.retain(|entry| entry.operation.is_some_and(Operation::is_mutation));
+    assert!(sent.is_empty(), "the whole page sends nothing that changes anything: {sent:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_reach_flux_argo_cd_and_helm() {
+    let stage = Stage::start(Setup { chart: &[], connected: true }).await;
+    kinds::install(&stage).await;
+    play(&stage, "guides/hand-over-credentials.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_are_rotated() {
+    let stage = Stage::start(PUBLISHING).await;
+    kinds::install(&stage).await;
+    play(&stage, "guides/rotate-credentials.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn agents_are_upgraded() {
+    let stage = Stage::start(PUBLISHING).await;
+    kinds::install(&stage).await;
+    play(&stage, "guides/upgrade-agents.md").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reference_of_install_credentials_holds() {
+    let stage = Stage::start(PUBLISHING).await;
+    kinds::install(&stage).await;
+    play(&stage, "credentials.md").await;
+}
+
+/// A page that nobody plays may say anything.
+#[test]
+fn every_guide_is_played() {
+    let played = ["adopt-a-tenant", "hand-over-credentials", "rotate-credentials", "upgrade-agents"];
+    assert_eq!(pages("guides"), played.map(|name| format!("guides/{name}.md")));
+}
