@@ -174,29 +174,37 @@ async fn whatever_a_glance_shows_a_full_list_tells() {
 }
 
 #[tokio::test]
-async fn while_something_is_being_deleted_every_poll_is_a_full_list() {
-    let mut config = Config::default();
-    config.delete.graceful_seconds = 3600.0;
-    let mut world = glancing(config, &["a"]).await;
+async fn a_deletion_under_way_is_looked_at_by_id_and_many_in_full() {
+    let stuck = |world: &World, uuid: ClusterUuid| {
+        let now = Some(jiff::Timestamp::now());
+        let asked = RecordPatch { delete_requested_at: now, stuck_delete: Some(true), ..RecordPatch::default() };
+        world.simulator.patch(uuid.0, asked).unwrap();
+    };
+    let mut world = glancing(Config::default(), &["a"]).await;
     let uuid = seed(&world.simulator, "b");
     assert_eq!(world.changed().await.len(), 1);
-    let now = Some(jiff::Timestamp::now());
-    let asked = RecordPatch { delete_requested_at: now, stuck_delete: Some(true), ..RecordPatch::default() };
-    world.simulator.patch(uuid.0, asked).unwrap();
+    stuck(&world, uuid);
     assert_eq!(world.changed().await.len(), 1, "the minimal list hides it, the full one tells");
-    let glances = world.requests(Endpoint::MinimalList);
-    until_requests(&world, Endpoint::List, 5).await;
-    assert_eq!(world.requests(Endpoint::MinimalList), glances);
+    until_requests(&world, Endpoint::Minimal, 3).await;
+    let lists = world.lists();
+    until_requests(&world, Endpoint::Minimal, 5).await;
+    assert_eq!(world.lists(), lists, "nothing is new");
     world.simulator.remove(uuid.0).unwrap();
     assert_eq!(world.changed().await.len(), 1, "it is gone");
-    until_requests(&world, Endpoint::MinimalList, 2).await;
     // A deletion of our own is known before any list shows it.
     let uuid = seed(&world.simulator, "c");
     assert_eq!(world.changed().await.len(), 1);
-    until_requests(&world, Endpoint::MinimalList, 2).await;
     world.inventory.delete_requested(uuid, jiff::Timestamp::now());
     let lists = world.lists();
     until("a full list", async || world.lists() > lists).await;
+    // Five at once.
+    let many: Vec<_> = (0..5).map(|n| seed(&world.simulator, &format!("many-{n}"))).collect();
+    until("five more", async || world.known().len() == 7).await;
+    many.iter().for_each(|uuid| stuck(&world, *uuid));
+    until("all five", async || world.inventory.snapshot().unwrap().counts().deleting == 5).await;
+    let glances = world.requests(Endpoint::MinimalList);
+    until_requests(&world, Endpoint::List, 5).await;
+    assert!(world.requests(Endpoint::MinimalList) <= glances + 1, "every poll is a full list");
 }
 
 #[tokio::test]

@@ -17,11 +17,15 @@ use super::handle::Health;
 use super::schedule::{Due, Options, Schedule};
 use super::snapshot::Snapshot;
 use crate::runai::sync::lock;
-use crate::runai::{ApiError, Listing, MinimalCluster, RunaiClient, Verbosity};
+use crate::runai::{ApiError, Listing, RunaiClient, Verbosity};
 
 /// A glance may differ from the list that follows, since both take time and a replica may lag. After so many in a row it
 /// is no accident.
 const MOST_VAIN: u32 = 3;
+
+/// The minimal list hides registrations that are being deleted: each is looked at by id. With more of them every poll is a
+/// full list.
+const MOST_DELETING: usize = 4;
 
 /// Somebody who waits for a list that starts after `since`.
 pub(super) struct Waiter {
@@ -137,36 +141,52 @@ impl Shared {
         }
     }
 
-    /// Looks at the minimal list, ten times shorter than the full one: whether anything is new. It never tells what: it
-    /// hides what is being deleted, and is no evidence of anything. Whatever is unclear is left to the full list.
+    /// Looks at minimal data, ten times shorter than full: whether anything is new. It never tells what, and is no evidence
+    /// of anything: whatever is new or unclear is left to the full list.
     async fn glance(&self) {
         let known = {
             let mut state = self.state();
-            // Our own DELETE may have begun what a glance would not see.
-            if !state.book.snapshot().is_some_and(|known| known.is_calm()) {
-                state.schedule.look_closer(Instant::now());
-                return;
-            }
             state.schedule.started(Instant::now(), self.client.pressure());
             self.client.capabilities().minimal_list
         };
-        let seen = self.client.minimal().await;
-        self.glanced(&seen);
+        let seen = self.look().await;
+        self.glanced(seen);
         if self.client.capabilities().minimal_list != known {
             self.tell(Change::Capabilities);
         }
     }
 
-    fn glanced(&self, seen: &Result<Option<Vec<MinimalCluster>>, ApiError>) {
+    /// Whether everything is as it was; `None` where a glance cannot tell.
+    async fn look(&self) -> Result<Option<bool>, ApiError> {
+        let known = self.state().book.snapshot().cloned();
+        let Some(known) = known else { return Ok(None) };
+        let deleting = known.deleting();
+        if deleting.len() > MOST_DELETING {
+            return Ok(Some(false));
+        }
+        let Some(minimal) = self.client.minimal().await? else { return Ok(None) };
+        // Read again: our own writes may have come in meanwhile, and the list knows them.
+        if !self.state().book.snapshot().is_some_and(|known| known.agrees(&minimal)) {
+            return Ok(Some(false));
+        }
+        for uuid in deleting {
+            if self.client.minimal_of(uuid).await?.is_none() {
+                return Ok(Some(false));
+            }
+        }
+        Ok(Some(true))
+    }
+
+    fn glanced(&self, seen: Result<Option<bool>, ApiError>) {
         let mut guard = self.state();
         let state = &mut *guard;
         let now = Instant::now();
         match seen {
-            Ok(Some(minimal)) if state.book.snapshot().is_some_and(|known| known.agrees(minimal)) => {
+            Ok(Some(true)) => {
                 state.schedule.glanced(now, fastrand::f64(), &state.options);
                 (state.last_success, state.vain) = (Some(now), 0);
             }
-            Ok(Some(_)) => {
+            Ok(Some(false)) => {
                 state.called = true;
                 state.schedule.look_closer(now);
             }
@@ -206,7 +226,7 @@ impl Shared {
             state.vain = 0;
             state.schedule.stop_glancing(now);
         }
-        let calm = snapshot.as_ref().is_some_and(|snapshot| snapshot.is_calm());
+        let calm = snapshot.as_ref().is_some_and(|snapshot| snapshot.deleting().len() <= MOST_DELETING);
         state.schedule.succeeded(verbosity, now, fastrand::f64(), calm, &state.options);
         let served: Vec<Waiter> = state.waiters.extract_if(.., |waiter| waiter.since <= started).collect();
         drop(guard);

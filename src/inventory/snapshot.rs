@@ -99,18 +99,19 @@ impl Snapshot {
         old.chain(self.overlay.values().flatten())
     }
 
-    /// Whether the minimal list holds just these registrations, and says the same of each. For a calm snapshot.
+    /// Whether the minimal list holds just these registrations but those that are being deleted, and says the same of each.
     pub(super) fn agrees(&self, minimal: &[MinimalCluster]) -> bool {
         let same = |one: &MinimalCluster| self.get(one.uuid).is_some_and(|record| one.agrees(record));
         let mut uuids: Vec<_> = minimal.iter().map(|one| one.uuid).collect();
         uuids.sort_unstable();
         uuids.dedup();
-        uuids.len() == self.counts().total && minimal.iter().all(same)
+        let Counts { total, deleting } = self.counts();
+        uuids.len() == total - deleting && minimal.iter().all(same)
     }
 
-    /// Whether nothing is being deleted: the minimal list hides that.
-    pub(super) fn is_calm(&self) -> bool {
-        !self.iter().any(|record| record.is_deleting())
+    /// The registrations that are being deleted.
+    pub(super) fn deleting(&self) -> Vec<ClusterUuid> {
+        self.iter().filter(|record| record.is_deleting()).map(|record| record.uuid).collect()
     }
 
     /// How many registrations there are.

@@ -46,17 +46,27 @@ impl RunaiClient {
     }
 
     pub(super) async fn get_attempt(&self, uuid: ClusterUuid) -> Result<Option<RemoteCluster>, ErrorKind> {
-        let deadline = self.inner.settings.limits.read_deadline;
-        let (mut reply, _) = self.read(Operation::GetCluster, self.cluster_url(uuid), deadline).await?;
+        let url = self.cluster_url(uuid);
+        let found = self.one_attempt(Operation::GetCluster, url, wire::cluster).await?;
+        found.map(|cluster| about(uuid, cluster.uuid, cluster)).transpose()
+    }
+
+    pub(super) async fn minimal_of_attempt(&self, uuid: ClusterUuid) -> Result<Option<MinimalCluster>, ErrorKind> {
+        let url = self.url(&format!("{CLUSTERS}/{uuid}/minimal"));
+        let found = self.one_attempt(Operation::GetMinimal, url, minimal::one).await?;
+        found.map(|cluster| about(uuid, cluster.uuid, cluster)).transpose()
+    }
+
+    /// What a read by id found; `None` when the API itself says 404.
+    async fn one_attempt<T>(
+        &self,
+        operation: Operation,
+        url: Url,
+        read: impl Fn(&[u8]) -> Result<T, String>,
+    ) -> Result<Option<T>, ErrorKind> {
+        let (mut reply, _) = self.read(operation, url, self.inner.settings.limits.read_deadline).await?;
         match reply.code {
-            200 => {
-                let cluster = decode(&mut reply).await?;
-                if cluster.uuid == uuid {
-                    Ok(Some(cluster))
-                } else {
-                    Err(undecodable(200, "the reply is about another registration than the one asked for"))
-                }
-            }
+            200 => decode(&mut reply, read).await.map(Some),
             404 => match self.refusal(reply).await {
                 ErrorKind::Status(_) => Ok(None),
                 other => Err(other),
@@ -76,7 +86,7 @@ impl RunaiClient {
         if !matches!(code, 200 | 201) {
             return Err(self.refusal(reply).await);
         }
-        let cluster = decode(&mut reply).await?;
+        let cluster = decode(&mut reply, wire::cluster).await?;
         if cluster.name == new.name.as_str() {
             Ok(cluster)
         } else {
@@ -117,9 +127,7 @@ impl RunaiClient {
         if reply.code != 200 {
             return Err(self.refusal(reply).await);
         }
-        let body = reply.body(OBJECT_CAP).await?;
-        install::install_info(&body)
-            .map_err(|what| undecodable(200, &wire::describe_object(&body, &reply.content_type, &what)))
+        decode(&mut reply, install::install_info).await
     }
 
     pub(super) async fn metrics_attempt(&self, url: Url) -> Result<Measured, ErrorKind> {
@@ -129,12 +137,8 @@ impl RunaiClient {
         if !matches!(reply.code, 200 | 207) {
             return Err(self.refusal(reply).await);
         }
-        let code = reply.code;
-        let body = reply.body(OBJECT_CAP).await?;
-        let series = measurements::measurements(&body);
-        series
-            .map(|series| Measured { series, partial: code == 207 })
-            .map_err(|what| undecodable(code, &wire::describe_object(&body, &reply.content_type, &what)))
+        let series = decode(&mut reply, measurements::measurements).await?;
+        Ok(Measured { series, partial: reply.code == 207 })
     }
 
     /// One page of the minimal list; `None` where there is no such list.
@@ -148,12 +152,7 @@ impl RunaiClient {
         let deadline = self.inner.settings.limits.read_deadline;
         let (mut reply, _) = self.read(Operation::ListMinimal, url, deadline).await?;
         match reply.code {
-            200 => {
-                let body = reply.body(OBJECT_CAP).await?;
-                let page = minimal::page(&body);
-                page.map(Some)
-                    .map_err(|what| undecodable(200, &wire::describe_object(&body, &reply.content_type, &what)))
-            }
+            200 => decode(&mut reply, minimal::page).await.map(Some),
             // Where the path is unknown it is read as the uuid "minimal".
             400 | 404 if offset == 0 => match self.refusal(reply).await {
                 ErrorKind::Status(_) => Ok(None),
@@ -265,10 +264,17 @@ pub(super) fn worth_repeating(kind: &ErrorKind) -> bool {
     }
 }
 
-async fn decode(reply: &mut Reply) -> Result<RemoteCluster, ErrorKind> {
+async fn decode<T>(reply: &mut Reply, read: impl Fn(&[u8]) -> Result<T, String>) -> Result<T, ErrorKind> {
     let body = reply.body(OBJECT_CAP).await?;
-    wire::cluster(&body)
-        .map_err(|what| undecodable(reply.code, &wire::describe_object(&body, &reply.content_type, &what)))
+    read(&body).map_err(|what| undecodable(reply.code, &wire::describe_object(&body, &reply.content_type, &what)))
+}
+
+fn about<T>(asked: ClusterUuid, answered: ClusterUuid, found: T) -> Result<T, ErrorKind> {
+    if asked == answered {
+        Ok(found)
+    } else {
+        Err(undecodable(200, "the reply is about another registration than the one asked for"))
+    }
 }
 
 fn undecodable(code: u16, what: &str) -> ErrorKind {

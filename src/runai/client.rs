@@ -376,6 +376,14 @@ impl RunaiClient {
         Ok(None)
     }
 
+    /// Reads the minimal data of one registration, once; `None` when the API says 404. That proves nothing.
+    ///
+    /// # Errors
+    /// Any kind; also when the reply is about another uuid.
+    pub async fn minimal_of(&self, uuid: ClusterUuid) -> Result<Option<MinimalCluster>, ApiError> {
+        self.minimal_of_attempt(uuid).await.map_err(|kind| self.error(Operation::GetMinimal, kind))
+    }
+
     /// Asks once whether the minimal list exists and remembers the answer in [`Self::capabilities`].
     ///
     /// # Errors

@@ -1,8 +1,9 @@
-//! The minimal list: names and states of all registrations, some 200 bytes each instead of 2,000.
+//! Minimal data: names and states of registrations, some 200 bytes each instead of 2,000.
 //!
-//! Owns the decoding of its pages and when the last one is there. What it says is a reason to look, never evidence: it
-//! leaves out registrations that are being deleted, and its pages are not of one moment.
-//! Facts: `GET /api/v1/clusters/minimal`; no `next` is documented, a short page is the last one.
+//! Owns the decoding of the minimal list's pages, when the last one is there, and of the minimal data of one. What they say
+//! is a reason to look, never evidence: the list leaves out registrations that are being deleted, and its pages are not of
+//! one moment. Facts: `GET /api/v1/clusters/minimal`, where no `next` is documented, so that a short page is the last one;
+//! `GET /api/v1/clusters/{uuid}/minimal`.
 
 use serde::Deserialize;
 
@@ -14,7 +15,7 @@ pub(super) const PAGE: usize = 500;
 /// Most pages that are read. With more registrations the full list is the simpler way.
 pub(super) const MOST_PAGES: usize = 40;
 
-/// What the minimal list says of one registration.
+/// What minimal data says of one registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MinimalCluster {
     /// Identity of the registration.
@@ -32,7 +33,7 @@ pub struct MinimalCluster {
 }
 
 impl MinimalCluster {
-    /// Whether a full record says the same. What the minimal list leaves out it does not contradict; a state counts in
+    /// Whether a full record says the same. What minimal data leaves out it does not contradict; a state counts in
     /// any case, since it is what changes.
     #[must_use]
     pub fn agrees(&self, record: &RemoteCluster) -> bool {
@@ -68,6 +69,11 @@ pub(super) fn page(body: &[u8]) -> Result<Vec<MinimalCluster>, String> {
         return Err(format!("the page holds more than {PAGE} registrations"));
     }
     raw.into_iter().map(cluster).collect()
+}
+
+/// Decodes the minimal data of one registration. The error repeats nothing of it.
+pub(super) fn one(body: &[u8]) -> Result<MinimalCluster, String> {
+    cluster(serde_json::from_slice(body).map_err(|error| describe(&error))?)
 }
 
 fn cluster(raw: RawCluster) -> Result<MinimalCluster, String> {

@@ -21,6 +21,8 @@ pub enum Operation {
     DeleteCluster,
     /// `GET /api/v1/clusters/minimal`, one page.
     ListMinimal,
+    /// `GET /api/v1/clusters/{uuid}/minimal`.
+    GetMinimal,
     /// `GET /api/v1/clusters/{uuid}/cluster-install-info`.
     InstallInfo,
     /// `GET /api/v1/clusters/{uuid}/metrics`.
@@ -39,6 +41,7 @@ impl Operation {
             Self::RenameCluster => "rename_cluster",
             Self::DeleteCluster => "delete_cluster",
             Self::ListMinimal => "list_minimal",
+            Self::GetMinimal => "get_minimal",
             Self::InstallInfo => "install_info",
             Self::Metrics => "metrics",
         }
@@ -55,6 +58,7 @@ impl Operation {
             Self::RenameCluster => "renaming the registration",
             Self::DeleteCluster => "deleting the registration",
             Self::ListMinimal => "reading the minimal list",
+            Self::GetMinimal => "reading the minimal data of the registration",
             Self::InstallInfo => "reading the install information",
             Self::Metrics => "reading the cluster's metrics",
         }
@@ -64,7 +68,12 @@ impl Operation {
     #[must_use]
     pub const fn is_read(self) -> bool {
         match self {
-            Self::ListClusters | Self::GetCluster | Self::ListMinimal | Self::InstallInfo | Self::Metrics => true,
+            Self::ListClusters
+            | Self::GetCluster
+            | Self::ListMinimal
+            | Self::GetMinimal
+            | Self::InstallInfo
+            | Self::Metrics => true,
             Self::Token | Self::CreateCluster | Self::RenameCluster | Self::DeleteCluster => false,
         }
     }

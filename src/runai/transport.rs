@@ -89,6 +89,7 @@ impl Transport {
             | Operation::RenameCluster
             | Operation::DeleteCluster
             | Operation::ListMinimal
+            | Operation::GetMinimal
             | Operation::InstallInfo
             | Operation::Metrics => &self.pooled,
         };

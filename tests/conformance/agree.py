@@ -1,7 +1,8 @@
 """What the operator says of a tenant, and what the vendor's own Python client says: the same.
 
 Owns the comparison. Needs the tenant's URL and a directory with what the operator said: `inventory.json`, as its
-command of that name prints it, and `published.json`, the Secrets that it published, decoded.
+command of that name prints it, `published.json`, the Secrets that it published, decoded, and `measured.json`, the
+metrics of a cluster that it shows to Prometheus, with the window that it asked for.
 """
 
 import datetime
@@ -9,9 +10,11 @@ import json
 import pathlib
 import re
 import sys
+import urllib.parse
 
 from runai.api_client import ApiClient
 from runai.configuration import Configuration
+from runai.models.metrics_type import MetricsType
 from runai.runai_client import RunaiClient
 
 checks = 0
@@ -59,6 +62,25 @@ def install_information(clusters, secret):
     same(secret["version"], re.search(r'--version="(.*)"', command)[1], f"version of {uuid}")
 
 
+def metrics(clusters, measured):
+    """The numbers that the operator shows, and those that the client gets for the same window: the latest of each series."""
+    query = dict(urllib.parse.parse_qsl(measured["query"]))
+    kinds = sorted({one["type"] for one in measured["series"]})
+    same(kinds, sorted(query["metricType"].split(",")), "types of metrics")
+    samples = int(query["numberOfSamples"])
+    start, end = moment(query["start"]), moment(query["end"])
+    types = [MetricsType(kind) for kind in kinds]
+    answer = clusters.get_cluster_metrics(measured["uuid"], start, end, types, number_of_samples=samples).data
+    theirs = {}
+    for one in answer["measurements"]:
+        labels = tuple(sorted((one.get("labels") or {}).items()))
+        latest = max(one["values"], key=lambda value: moment(value["timestamp"]))
+        theirs[one["type"], labels] = float(latest["value"])
+    ours = {(one["type"], tuple(sorted(one["labels"].items()))): one["value"] for one in measured["series"]}
+    same(ours, theirs, "metrics")
+    return len(ours)
+
+
 def main():
     public, directory = sys.argv[1], pathlib.Path(sys.argv[2])
     read = lambda name: json.loads((directory / name).read_text())
@@ -68,8 +90,10 @@ def main():
     published = read("published.json")
     for secret in published:
         install_information(clusters, secret)
+    series = metrics(clusters, read("measured.json"))
     print(
-        f"agreed: {len(states)} states, {deleting} being deleted, {len(published)} install credentials, {checks} checks"
+        f"agreed: {len(states)} states, {deleting} being deleted, {len(published)} install credentials, "
+        f"{series} series, {checks} checks"
     )
 
 

@@ -8,18 +8,22 @@ mod books;
 #[path = "../e2e/world.rs"]
 mod world;
 
+#[path = "../metrics/series.rs"]
+mod series;
 #[path = "../cli/tool.rs"]
 mod tool;
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::Command;
 
-use runai_simulator::{AgentCommand, Config, RecordPatch, SeedCluster, Simulator};
+use runai_simulator::{AgentCommand, Config, Operation, RecordPatch, SeedCluster, Simulator};
 use serde_json::{Value, json};
 
 use crate::books::{data, secret};
+use crate::series::until_series;
 use crate::tool::{Tool, credentials};
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, uuid};
 
 /// What the script ends with when this machine has no Python with venv.
 const SKIPPED: i32 = 77;
@@ -75,9 +79,32 @@ fn fill(simulator: &Simulator) {
     }
 }
 
+/// What the operator shows of a cluster's metrics, with the window that it asked for.
+async fn metrics(world: &World, name: &str) -> Value {
+    let uuid = uuid(&world.until_ready(name).await);
+    let start = AgentCommand::Start { after_seconds: 0.0, client_secret: None };
+    world.simulator.agent(uuid, start).unwrap();
+    let series = until_series(world, "all types", |series| series.types(name).len() == 12).await;
+    world.simulator.agent(uuid, AgentCommand::Pause).unwrap();
+    let state = RecordPatch { force_state: Some("Connected".to_owned()), ..RecordPatch::default() };
+    world.simulator.patch(uuid, state).unwrap();
+    let journal = world.simulator.journal();
+    let asked = journal.iter().rfind(|entry| entry.operation == Some(Operation::Metrics)).unwrap();
+    let shown = series.of(name).map(|(labels, value)| {
+        let further = |label: &str| !["namespace", "name", "type"].contains(&label);
+        let rest: BTreeMap<_, _> = labels.iter().filter(|(label, _)| further(label)).collect();
+        json!({ "type": labels["type"], "labels": rest, "value": value })
+    });
+    json!({ "uuid": uuid, "query": asked.query, "series": shown.collect::<Vec<_>>() })
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_vendors_client_and_the_operator_say_the_same_of_a_tenant() {
-    let world = World::start(Setup { chart: &["installInfo.enabled=true"], ..Setup::default() }).await;
+    let spec = json!({
+        "pollInterval": "5s", "adoptionNamespaces": {}, "clusterMetrics": { "enabled": true, "interval": "1m" },
+    });
+    let setup = Setup { chart: &["installInfo.enabled=true"], ..Setup::default().control_plane(spec) };
+    let world = World::start(setup).await;
     fill(&world.simulator);
     let mut published = Vec::new();
     // With a domain, with another URL, and with neither: then it is the control plane's own.
@@ -98,14 +125,16 @@ async fn the_vendors_client_and_the_operator_say_the_same_of_a_tenant() {
         row["values"] = values;
         published.push(row);
     }
+    let measured_series = metrics(&world, "own-0").await;
     let tool = Tool::alone();
     let [flag, file] = credentials(&tool, &world.simulator);
     let said = tool.run(&["inventory", "-o", "json", &flag, &file]).await.exits(0);
     tool.file("inventory.json", &said.stdout);
     tool.file("published.json", &json!(published).to_string());
+    tool.file("measured.json", &measured_series.to_string());
     let directory = tool.directory().to_str().unwrap();
     measured(
         &["--agree", world.simulator.url(), directory],
-        "agreed: 7 states, 6 being deleted, 3 install credentials, 201 checks",
+        "agreed: 7 states, 6 being deleted, 3 install credentials, 15 series, ",
     );
 }

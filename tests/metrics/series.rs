@@ -29,7 +29,8 @@ impl Series {
         self.0.is_empty()
     }
 
-    fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a (BTreeMap<String, String>, f64)> {
+    /// Labels and values of one object's series.
+    pub fn of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a (BTreeMap<String, String>, f64)> {
         self.0.iter().filter(move |(labels, _)| labels["name"] == name && labels["namespace"] == crate::world::TEAM)
     }
 
