@@ -58,9 +58,33 @@ async fn perform(stage: &Stage, text: &str) -> String {
     played
 }
 
+/// What is done with a block.
+#[derive(Debug, PartialEq, Eq)]
+enum Deed {
+    /// Commands behind `$ `, with what they print.
+    Record,
+    /// A script; what it prints is not shown.
+    Run,
+    /// A manifest, or values of a chart.
+    Apply,
+}
+
+impl Deed {
+    /// `None` for a block that would not be run.
+    fn of(language: &str) -> Option<Self> {
+        match language {
+            "console" => Some(Self::Record),
+            "sh" => Some(Self::Run),
+            "yaml" => Some(Self::Apply),
+            _ => None,
+        }
+    }
+}
+
 async fn perform_block(stage: &Stage, block: &Block, score: &mut Score) -> Option<String> {
-    match block.language.as_str() {
-        "console" => {
+    let unknown = || panic!("line {}: a block in {:?} would not be run", block.line, block.language);
+    match Deed::of(&block.language).unwrap_or_else(unknown) {
+        Deed::Record => {
             let before = score.commands;
             let anew = record(&block.body, async |command| {
                 score.uses(command);
@@ -72,17 +96,16 @@ async fn perform_block(stage: &Stage, block: &Block, score: &mut Score) -> Optio
             no_secret(stage, &anew);
             Some(anew)
         }
-        "sh" => {
+        Deed::Run => {
             score.uses(&block.body);
             score.commands += 1;
             no_secret(stage, &stage.run(&block.body).await);
             None
         }
-        "yaml" => {
+        Deed::Apply => {
             perform_yaml(stage, block, score).await;
             None
         }
-        other => panic!("line {}: nothing is known of blocks in {other:?}: it would not be run", block.line),
     }
 }
 
@@ -98,7 +121,7 @@ async fn perform_yaml(stage: &Stage, block: &Block, score: &mut Score) {
     }
     score.manifests += 1;
     let first = block.body.lines().next().unwrap_or_default();
-    if let Some(name) = first.strip_prefix("# ").filter(|name| name.ends_with(".yaml") && !name.contains(' ')) {
+    if let Some(name) = file_name(first) {
         std::fs::write(stage.work().join(name), &block.body).unwrap();
         score.unused.push(name.to_owned());
     } else if documents[0]["kind"].is_string() {
@@ -110,6 +133,11 @@ async fn perform_yaml(stage: &Stage, block: &Block, score: &mut Score) {
         let rendered = others::template(stage, "2.24", &[&block.body]).await;
         assert!(!rendered.is_empty(), "line {}: the chart makes nothing of these values", block.line);
     }
+}
+
+/// `# name.yaml`
+fn file_name(first: &str) -> Option<&str> {
+    first.strip_prefix("# ").filter(|name| name.ends_with(".yaml") && !name.contains(' '))
 }
 
 impl Score {
@@ -132,4 +160,17 @@ pub fn pages(directory: &str) -> Vec<String> {
         entries.map(|entry| format!("{directory}/{}", entry.unwrap().file_name().to_str().unwrap())).collect();
     names.sort();
     names
+}
+
+#[test]
+fn what_would_not_be_run_is_refused() {
+    for language in ["", "text", "yml", "bash", "shell", "mermaid", "console title=x"] {
+        assert_eq!(Deed::of(language), None, "{language:?}");
+    }
+    assert_eq!(kinds::known("Pod"), None, "a kind that nobody acts on, and no schema of it is here");
+    assert_eq!(file_name("# Values of the chart."), None);
+    assert_eq!(file_name("# flux.yaml"), Some("flux.yaml"));
+    let mut score = Score { unused: vec!["a.yaml".to_owned(), "b.yaml".to_owned()], ..Score::default() };
+    score.uses("kubectl apply -f b.yaml");
+    assert_eq!(score.unused, ["a.yaml"], "a file that no command uses is left over, and told");
 }

@@ -28,7 +28,8 @@ pub(crate) async fn walk(page: &str, mut play: impl AsyncFnMut(Part) -> Option<S
     let mut open: Option<Block> = None;
     for (at, line) in page.lines().enumerate() {
         let fence = line.trim_start().starts_with("```");
-        assert!(!fence || line.starts_with("```"), "line {}: a block that is indented is not played", at + 1);
+        let played = line.starts_with("```") || !(fence || line.trim_start().starts_with("~~~"));
+        assert!(played, "line {}: only blocks between ``` at the head of a line are played", at + 1);
         match (open.take(), fence) {
             (None, true) => {
                 let language = line.trim_start_matches('`').to_owned();
