@@ -224,7 +224,10 @@ impl Pass<'_> {
                 self.read_install_info(desk).await;
                 return None;
             }
-            InstallStep::Rest(outcome) => return Some(End::Said(outcome, timing.next_look())),
+            InstallStep::Rest(outcome) => {
+                let again = timing.next_look(outcome.is_ok());
+                return Some(End::Said(outcome, again));
+            }
             InstallStep::WriteMain => (main.clone(), press.main(main.as_deref(), desk.info.as_ref())),
             InstallStep::WriteBootstrap => {
                 (bootstrap.clone(), press.bootstrap(bootstrap.as_deref(), desk.info.as_ref()))

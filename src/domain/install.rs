@@ -263,14 +263,15 @@ impl Timing {
         !self.requested && self.failed.is_some_and(|failed| failed.same_spec && !failed.left.is_zero())
     }
 
-    /// When to look again, for an object whose Secrets are left as they are. A failure that is over says nothing: it
-    /// would lead from pass to pass without a pause.
+    /// When to look again at Secrets that are left as they are. Where they are not `published` only a failed read has a
+    /// time of its own: else the trouble says, or the back-off. A failure that is over says nothing: it would lead from pass
+    /// to pass without a pause.
     #[must_use]
-    pub fn next_look(&self) -> Option<Duration> {
+    pub fn next_look(&self, published: bool) -> Option<Duration> {
         let pause = self.failed.map(|failed| failed.left).filter(|left| !left.is_zero());
         let token = self.token.filter(|_| self.waiting);
-        let old = self.grows_old().then(|| token.map_or(self.fresh, |token| token.min(self.fresh)));
-        pause.or(old)
+        let old = token.map_or(self.fresh, |token| token.min(self.fresh));
+        pause.or((published && self.grows_old()).then_some(old))
     }
 }
 

@@ -317,7 +317,7 @@ fn the_next_look_is_never_now_while_all_is_well() {
     let next = |change: fn(&mut Timing)| {
         let mut timing = calm();
         change(&mut timing);
-        timing.next_look()
+        timing.next_look(true)
     };
     assert_eq!(next(|_| {}), Some(hour));
     assert_eq!(next(|t| t.has_secret = false), None, "nothing in it grows old");
@@ -328,7 +328,10 @@ fn the_next_look_is_never_now_while_all_is_well() {
     assert_eq!(next(|t| t.failed = failed(60, true)), Some(minute));
     assert_eq!(next(|t| t.failed = failed(0, true)), Some(hour), "else one pass would follow the other");
     assert_eq!(next(|t| (t.failed, t.has_secret) = (failed(0, true), false)), None);
-    assert_eq!(next(|t| (t.failed, t.has_secret) = (failed(60, true), false)), Some(minute), "the Secret is missing");
+    assert_eq!(next(|t| (t.failed, t.has_secret) = (failed(60, true), false)), Some(minute));
+    let short = |failed| Timing { waiting: true, failed, ..calm() }.next_look(false);
+    assert_eq!(short(failed(60, true)), Some(minute));
+    assert_eq!(short(None), None, "a conflict or a fight is looked at before the hour is over");
 }
 
 #[test]

@@ -268,7 +268,7 @@ impl<'a> Turn<'a> {
             InstallStep::Rest(Ok(())) => {
                 let pause = timing.failed.map(|failed| failed.left);
                 let pause = pause.filter(|_| self.scene.has(Mistake::WaitForAPauseThatIsOver));
-                if pause.or(timing.next_look()).is_some_and(|wait| wait.is_zero()) {
+                if pause.or(timing.next_look(true)).is_some_and(|wait| wait.is_zero()) {
                     return Err(Breach::of("I8", "all is well, and the next pass begins at once".to_owned()));
                 }
                 self.becomes(Stage::Say(Said::Published, pass.asked));
