@@ -12,7 +12,7 @@ use kube::ResourceExt;
 use tracing::{info, warn};
 
 use crate::api::RECONCILE_REQUESTED_AT;
-use crate::domain::install::{self, Answered, FIGHT_WINDOW, FIGHT_WRITES};
+use crate::domain::install::{self, Answered, FIGHT_WINDOW, FIGHT_WRITES, Failed, Timing};
 use crate::domain::{
     AgentVersion, InstallCase, InstallSpec, InstallStep, Management, Plan, Publication, RemoteCluster, Stance, Trouble,
     plan, schedule,
@@ -117,8 +117,11 @@ impl Pass<'_> {
     }
 
     async fn unpublish(&mut self, told: Option<String>) -> Option<Duration> {
-        // Who never asked has nothing published.
-        told.as_ref()?;
+        // Who never asked has nothing published. What was written a moment ago status may not say yet.
+        let owner = self.owner();
+        if told.is_none() && self.ctx.secrets.of_owner(&owner.namespace, &owner.uid).is_empty() {
+            return None;
+        }
         let cleared = self.clear(None, told.as_deref()).await;
         let secret = told.filter(|_| cleared.is_err());
         self.observed.publication = Some(Publication { secret, outcome: None });
@@ -134,6 +137,8 @@ impl Pass<'_> {
     async fn clear(&mut self, asked: Option<&InstallSpec>, told: Option<&str>) -> Result<(), ()> {
         let owner = self.owner();
         let told = told.or(self.moved_from.as_deref());
+        // After a restart only the first list tells of a Secret that status does not name.
+        self.ctx.secrets.in_step().await;
         for name in install::left_over(asked, told, self.ctx.secrets.of_owner(&owner.namespace, &owner.uid)) {
             if !self.ctx.leadership.is_leader() {
                 return Err(());
@@ -200,7 +205,7 @@ impl Pass<'_> {
 
     /// One step; `None` to go on.
     async fn publish_step(&mut self, desk: &mut Desk<'_>) -> Option<End> {
-        let Desk { press, now, .. } = &*desk;
+        let Desk { press, .. } = &*desk;
         let (namespace, asked) = (&press.owner.namespace, press.asked);
         let found = async {
             let main = self.ctx.secrets.find(namespace, &asked.secret_name).await?;
@@ -211,7 +216,8 @@ impl Pass<'_> {
             Err(trouble) => return Some(End::Said(Err(trouble), None)),
         };
         let life = bootstrap.as_deref().and_then(|found| press.token_life(found));
-        let case = self.install_case(desk, main.as_deref(), bootstrap.as_deref(), life);
+        let timing = self.timing(desk, main.as_deref(), life);
+        let case = self.install_case(desk, &timing, main.as_deref(), bootstrap.as_deref());
         let step = install::decide(&case);
         let (written, target) = match step {
             InstallStep::Read => {
@@ -219,7 +225,7 @@ impl Pass<'_> {
                 return None;
             }
             InstallStep::Rest(outcome) => {
-                let again = self.next_look(&case, desk, life, *now);
+                let again = timing.next_look(outcome.is_ok());
                 return Some(End::Said(outcome, again));
             }
             InstallStep::WriteMain => (main.clone(), press.main(main.as_deref(), desk.info.as_ref())),
@@ -248,36 +254,46 @@ impl Pass<'_> {
         }
     }
 
+    fn timing(&mut self, desk: &Desk<'_>, main: Option<&Secret>, life: Option<(Timestamp, Timestamp)>) -> Timing {
+        let Desk { press, record, now, requested, .. } = desk;
+        let generation = self.generation();
+        // After a restart nothing says when a Secret that is in order was read: it is taken to be new.
+        let read_at = *self.reading.read_at.get_or_insert(*now);
+        Timing {
+            has_secret: press.has_client_secret(main),
+            waiting: install::is_waiting(record),
+            requested: requested.is_some(),
+            fresh: install::fresh_for(record.uuid, read_at, *now),
+            token: life.map(|(issued, expires)| install::token_age(issued, expires, *now)),
+            failed: self.reading.failure.as_ref().map(|(_, until, of)| Failed {
+                left: until.saturating_duration_since(Instant::now()),
+                same_spec: *of == generation,
+            }),
+        }
+    }
+
     fn install_case<'a>(
         &mut self,
         desk: &Desk<'a>,
+        timing: &Timing,
         main: Option<&Secret>,
         bootstrap: Option<&Secret>,
-        life: Option<(Timestamp, Timestamp)>,
     ) -> InstallCase<'a> {
-        let Desk { press, record, now, requested, info, .. } = desk;
+        let Desk { press, now, info, .. } = desk;
         let info = info.as_ref();
-        let waiting = install::is_waiting(record);
-        let has_secret = press.has_client_secret(main);
         let generation = self.generation();
         self.reading.writes.retain(|(at, of)| at.elapsed() < FIGHT_WINDOW && *of == generation);
-        let held_back = |(_, until, of): &&(Trouble, Instant, i64)| {
-            info.is_none() && *of == generation && requested.is_none() && *until > Instant::now()
-        };
-        // After a restart nothing says when a Secret that is in order was read: it is taken to be new.
-        let read_at = *self.reading.read_at.get_or_insert(*now);
-        let over = install::fresh_for(record.uuid, read_at, *now).is_zero();
-        let half = life.map_or(over, |(issued, expires)| install::token_age(issued, expires, *now).is_zero());
+        let failure = self.reading.failure.as_ref().filter(|_| timing.holds_back());
         InstallCase {
             asked: press.asked,
             main: press.main_shelf(main, info),
-            has_secret,
+            has_secret: timing.has_secret,
             bootstrap: press.bootstrap_shelf(bootstrap, info, *now),
-            token_due: half,
-            waiting,
-            due: requested.is_some() || (over && (has_secret || waiting)),
+            token_due: timing.is_token_due(),
+            waiting: timing.waiting,
+            due: timing.is_due(),
             answer: info.map(|info| Answered { token: info.bootstrap_token.is_some() }),
-            unread: self.reading.failure.as_ref().filter(held_back).map(|(trouble, ..)| trouble.clone()),
+            unread: failure.map(|(trouble, ..)| trouble.clone()),
             fought: self.reading.writes.len() >= FIGHT_WRITES,
         }
     }
@@ -303,25 +319,5 @@ impl Pass<'_> {
                 self.reading.failure = Some((said, until, self.generation()));
             }
         }
-    }
-
-    /// When the information is to be read again.
-    fn next_look(
-        &self,
-        case: &InstallCase<'_>,
-        desk: &Desk<'_>,
-        life: Option<(Timestamp, Timestamp)>,
-        now: Timestamp,
-    ) -> Option<Duration> {
-        if let Some((_, until, _)) = &self.reading.failure {
-            return Some(until.saturating_duration_since(Instant::now()));
-        }
-        if !case.waiting && !case.has_secret {
-            return None;
-        }
-        let read_at = self.reading.read_at.unwrap_or(now);
-        let hour = install::fresh_for(desk.record.uuid, read_at, now);
-        let half = life.filter(|_| case.waiting).map(|(issued, expires)| install::token_age(issued, expires, now));
-        Some(half.map_or(hour, |half| half.min(hour)))
     }
 }

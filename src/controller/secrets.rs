@@ -130,18 +130,23 @@ impl Secrets {
     }
 
     /// The Secret as it is known, else as it is. What only the API server can tell is asked of it: a Secret without our
-    /// label is not watched.
+    /// label is not watched, and nothing would tell that somebody took it away.
     pub(super) async fn find(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Trouble> {
         self.in_step().await;
         match self.known(namespace, name) {
-            Some(secret) => Ok(Some(secret)),
-            None => self.read(namespace, name).await,
+            Some(secret) if is_watched(&secret) => Ok(Some(secret)),
+            Some(_) | None => self.read(namespace, name).await,
         }
     }
 
     /// As [`Self::find`], without a look at the API server for what is not known.
     pub(super) async fn recall(&self, namespace: &str, name: &str) -> Result<Option<Arc<Secret>>, Trouble> {
-        if self.in_step().await { Ok(self.known(namespace, name)) } else { self.read(namespace, name).await }
+        let in_step = self.in_step().await;
+        match self.known(namespace, name) {
+            Some(secret) if in_step && is_watched(&secret) => Ok(Some(secret)),
+            None if in_step => Ok(None),
+            Some(_) | None => self.read(namespace, name).await,
+        }
     }
 
     fn known(&self, namespace: &str, name: &str) -> Option<Arc<Secret>> {
@@ -149,7 +154,7 @@ impl Secrets {
     }
 
     /// Begins to watch, and waits for the first list, but not for long: without the right to list there is none.
-    async fn in_step(&self) -> bool {
+    pub(super) async fn in_step(&self) -> bool {
         let since = *self.wanted.borrow();
         let since = since.unwrap_or_else(|| {
             let now = Instant::now();
@@ -252,6 +257,11 @@ impl Secrets {
 fn exactly(secret: &Secret) -> DeleteParams {
     let (uid, resource_version) = (secret.metadata.uid.clone(), secret.metadata.resource_version.clone());
     DeleteParams { preconditions: Some(Preconditions { uid, resource_version }), ..DeleteParams::default() }
+}
+
+/// Whether its changes are told: it bears our label.
+fn is_watched(secret: &Secret) -> bool {
+    secret.labels().get(MANAGED_BY).is_some_and(|by| by == FIELD_MANAGER)
 }
 
 fn name_of(secret: &Secret) -> Name {

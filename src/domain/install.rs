@@ -213,6 +213,68 @@ pub fn token_age(issued: Timestamp, expires: Timestamp, now: Timestamp) -> Durat
     (elapsed(issued, expires) / 2).saturating_sub(elapsed(issued, now))
 }
 
+/// The last attempt to read, where it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed {
+    /// How long until another one may be made.
+    pub left: Duration,
+    /// The spec is still the one that it was made for.
+    pub same_spec: bool,
+}
+
+/// What decides when the information is read: spans, as the shell has measured them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// The Secret holds a client secret.
+    pub has_secret: bool,
+    /// The agent has not connected yet.
+    pub waiting: bool,
+    /// A person asked for a read, and none was tried since.
+    pub requested: bool,
+    /// How long what was read may still be used, see [`fresh_for`].
+    pub fresh: Duration,
+    /// How long the bootstrap token may, see [`token_age`]; `None`: it does not say.
+    pub token: Option<Duration>,
+    /// See [`Failed`].
+    pub failed: Option<Failed>,
+}
+
+impl Timing {
+    /// A client secret may be rotated, and an agent that waits needs a token that is good: only these grow old.
+    const fn grows_old(&self) -> bool {
+        self.has_secret || self.waiting
+    }
+
+    /// Whether the information is to be read again although the Secrets are in order. What failed is still to be done.
+    #[must_use]
+    pub const fn is_due(&self) -> bool {
+        self.requested || (self.grows_old() && (self.fresh.is_zero() || self.failed.is_some()))
+    }
+
+    /// Whether there is to be another bootstrap token. One that does not say how long it is good lasts as long as the rest.
+    #[must_use]
+    pub fn is_token_due(&self) -> bool {
+        self.token.unwrap_or(self.fresh).is_zero()
+    }
+
+    /// Whether nothing may be read for now: an attempt failed a moment ago, for this very spec, and nobody asks for another.
+    #[must_use]
+    pub fn holds_back(&self) -> bool {
+        !self.requested && self.failed.is_some_and(|failed| failed.same_spec && !failed.left.is_zero())
+    }
+
+    /// When to look again at Secrets that are left as they are. Where they are not `published` only a failed read has a
+    /// time of its own: else the trouble says, or the back-off. A failure that is over says nothing: it would lead from pass
+    /// to pass without a pause.
+    #[must_use]
+    pub fn next_look(&self, published: bool) -> Option<Duration> {
+        let pause = self.failed.map(|failed| failed.left).filter(|left| !left.is_zero());
+        let token = self.token.filter(|_| self.waiting);
+        let old = token.map_or(self.fresh, |token| token.min(self.fresh));
+        pause.or((published && self.grows_old()).then_some(old))
+    }
+}
+
 /// The names of the object's Secrets that must go, of those that are known: everything but what is asked for.
 #[must_use]
 pub fn left_over(asked: Option<&InstallSpec>, told: Option<&str>, known: Vec<String>) -> Vec<String> {

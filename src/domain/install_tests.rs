@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{
-    Answered, InstallCase, InstallStep, Publication, REREAD, Shelf, decide, fresh_for, is_waiting, left_over, observes,
-    token_age, version,
+    Answered, Failed, InstallCase, InstallStep, Publication, REREAD, Shelf, Timing, decide, fresh_for, is_waiting,
+    left_over, observes, token_age, version,
 };
 use crate::domain::desired::{InstallSpec, Management};
 use crate::domain::ids::Provenance;
@@ -265,6 +265,73 @@ fn information_is_fresh_for_an_hour_and_a_little() {
     assert_eq!(token_age(at(0), at(7200), at(600)), Duration::from_secs(3000));
     assert_eq!(token_age(at(0), at(7200), at(3600)), Duration::ZERO);
     assert_eq!(token_age(at(0), at(7200), at(9000)), Duration::ZERO);
+}
+
+/// In order, and read a moment ago.
+fn calm() -> Timing {
+    let fresh = Duration::from_secs(3600);
+    Timing { has_secret: true, waiting: false, requested: false, fresh, token: None, failed: None }
+}
+
+fn failed(left: u64, same_spec: bool) -> Option<Failed> {
+    Some(Failed { left: Duration::from_secs(left), same_spec })
+}
+
+#[test]
+fn what_grows_old_is_read_again() {
+    let due = |change: fn(&mut Timing)| {
+        let mut timing = calm();
+        change(&mut timing);
+        timing.is_due()
+    };
+    assert!(!due(|_| {}));
+    assert!(due(|t| t.fresh = Duration::ZERO));
+    assert!(due(|t| (t.fresh, t.has_secret, t.waiting) = (Duration::ZERO, false, true)));
+    assert!(!due(|t| (t.fresh, t.has_secret) = (Duration::ZERO, false)), "nobody waits for a token");
+    assert!(due(|t| t.requested = true));
+    assert!(due(|t| (t.requested, t.has_secret) = (true, false)), "a person may always ask");
+    assert!(due(|t| t.failed = failed(0, true)), "what failed is still to be done");
+    assert!(!due(|t| (t.failed, t.has_secret) = (failed(0, true), false)));
+
+    assert!(!calm().is_token_due());
+    assert!(Timing { fresh: Duration::ZERO, ..calm() }.is_token_due(), "it does not say how long it is good");
+    let half = Some(Duration::from_secs(1));
+    assert!(!Timing { fresh: Duration::ZERO, token: half, ..calm() }.is_token_due());
+    assert!(Timing { token: Some(Duration::ZERO), ..calm() }.is_token_due());
+}
+
+#[test]
+fn a_failure_holds_back_for_a_while_and_for_its_own_spec() {
+    let holds = |failed, requested| Timing { failed, requested, ..calm() }.holds_back();
+    assert!(holds(failed(1, true), false));
+    assert!(!holds(failed(0, true), false), "it is over");
+    assert!(!holds(failed(1, false), false), "another spec may fare better");
+    assert!(!holds(failed(1, true), true), "a person asks");
+    assert!(!holds(None, false));
+}
+
+#[test]
+fn the_next_look_is_never_now_while_all_is_well() {
+    let hour = Duration::from_secs(3600);
+    let minute = Duration::from_secs(60);
+    let next = |change: fn(&mut Timing)| {
+        let mut timing = calm();
+        change(&mut timing);
+        timing.next_look(true)
+    };
+    assert_eq!(next(|_| {}), Some(hour));
+    assert_eq!(next(|t| t.has_secret = false), None, "nothing in it grows old");
+    assert_eq!(next(|t| (t.has_secret, t.waiting) = (false, true)), Some(hour));
+    assert_eq!(next(|t| t.token = Some(Duration::from_secs(60))), Some(hour), "nobody waits for the token");
+    assert_eq!(next(|t| (t.waiting, t.token) = (true, Some(Duration::from_secs(60)))), Some(minute));
+    assert_eq!(next(|t| (t.waiting, t.token) = (true, Some(Duration::from_secs(7200)))), Some(hour));
+    assert_eq!(next(|t| t.failed = failed(60, true)), Some(minute));
+    assert_eq!(next(|t| t.failed = failed(0, true)), Some(hour), "else one pass would follow the other");
+    assert_eq!(next(|t| (t.failed, t.has_secret) = (failed(0, true), false)), None);
+    assert_eq!(next(|t| (t.failed, t.has_secret) = (failed(60, true), false)), Some(minute));
+    let short = |failed| Timing { waiting: true, failed, ..calm() }.next_look(false);
+    assert_eq!(short(failed(60, true)), Some(minute));
+    assert_eq!(short(None), None, "a conflict or a fight is looked at before the hour is over");
 }
 
 #[test]

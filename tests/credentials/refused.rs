@@ -55,6 +55,17 @@ async fn a_secret_of_somebody_else_is_left_alone() {
         world.until_condition(name, PUBLISHED, "True", PUBLISHED).await;
         until_secret(&world, &format!("{name}-free"), "published", |secret| !data(secret).is_empty()).await;
     }
+    // Once it is out of the way, its place is taken, although no watch tells of it.
+    for (name, taken) in [("late", "late-install"), ("later", "later-install-bootstrap")] {
+        world.apply(&foreign(taken, json!({}))).await;
+        let mut asked = spec(&format!("{name}-install"));
+        asked["domain"] = json!(format!("{name}.example.com"));
+        world.cluster(name, asked).await;
+        world.until_condition(name, PUBLISHED, "False", "SecretConflict").await;
+        world.kubectl(&["delete", "secret", taken, "-n", TEAM]).await;
+        world.until_condition(name, PUBLISHED, "True", PUBLISHED).await;
+        until_secret(&world, taken, "published", |secret| !data(secret).is_empty()).await;
+    }
     // What was its own it took away again: the values beside the bootstrap token that had no place.
     let touched: Vec<_> = writes(&world, None).into_iter().filter(|(verb, ..)| verb != "create").collect();
     assert_eq!(touched, [("delete".to_owned(), "boot-install".to_owned(), 200)], "no Secret of others was touched");

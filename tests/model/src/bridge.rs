@@ -66,7 +66,7 @@ pub enum Do {
 }
 
 /// The core, and what it said before.
-pub(crate) struct Core {
+pub struct Core {
     scene: Scene,
     said: HashMap<Question, Decision, crate::explore::Hashing>,
 }

@@ -1,24 +1,53 @@
-//! Visits every state of a scene, breadth first, and asks of each whether the goal can still be reached.
+//! Visits every state of a world, breadth first, and asks of each whether the goal can still be reached.
 //!
-//! Owns the search. States are kept as 128-bit fingerprints: with 10^8 of them the chance that any two share one is
+//! Owns the search. Must not know what a state means: that is the [`World`]'s. States are kept as 128-bit fingerprints: with 10^8 of them the chance that any two share one is
 //! below 10^-22.
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt::Write as _;
-use std::hash::{BuildHasherDefault, Hash as _, Hasher};
+use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::bridge::Core;
-use crate::rules::{self, Breach};
-use crate::scenes::Scene;
-use crate::state::State;
-use crate::story;
-use crate::world::{self, Action};
+use crate::rules::Breach;
 
-/// More states than any scene has: beyond this a scene is too large to be explored.
+/// More states than any world has: beyond this a world is too large to be explored.
 pub const MOST: usize = 200_000_000;
+
+/// What an action leads to; `None` where it cannot happen or changes nothing.
+pub type Next<S> = Option<Result<S, Breach>>;
+
+/// A bounded world.
+pub trait World: Sync {
+    /// One moment.
+    type State: Copy + Hash;
+    /// One thing that happens.
+    type Action: Copy;
+    /// Whom the world asks for decisions.
+    type Core;
+
+    /// Its name.
+    fn name(&self) -> &'static str;
+    /// A core that was not asked yet.
+    fn core(&self) -> Self::Core;
+    /// Where it begins.
+    fn start(&self) -> Self::State;
+    /// Adds every action that may happen in this state.
+    fn actions(&self, state: &Self::State, into: &mut Vec<Self::Action>);
+    /// What the action leads to.
+    fn apply(&self, core: &mut Self::Core, state: &Self::State, action: Self::Action) -> Next<Self::State>;
+    /// Whether it happens by itself, sooner or later, when nobody disturbs any more.
+    fn is_fair(&self, action: Self::Action) -> bool;
+    /// Whether all is as it should end up, and stays so.
+    fn is_goal(&self, core: &mut Self::Core, state: &Self::State) -> bool;
+    /// The invariant that says that the goal is reached from everywhere.
+    fn liveness(&self) -> &'static str;
+    /// The action in words.
+    fn tell(&self, core: &mut Self::Core, state: &Self::State, action: Self::Action) -> String;
+    /// How things stand at the end of a history.
+    fn sum_up(&self, state: &Self::State) -> String;
+}
 
 /// What an exploration found.
 #[derive(Debug)]
@@ -115,40 +144,40 @@ impl Hasher for Mixer {
     }
 }
 
-fn fingerprint(state: &State) -> u128 {
+fn fingerprint(state: &impl Hash) -> u128 {
     let mut mixer = Mixer::default();
     state.hash(&mut mixer);
     mixer.wide()
 }
 
-/// How a state was reached first.
-struct Reached {
+/// How a state was reached first. The first one was not.
+struct Reached<A> {
     from: u32,
-    by: Action,
+    by: Option<A>,
 }
 
-struct Search<'a> {
-    scene: &'a Scene,
-    core: Core,
+struct Search<'a, W: World> {
+    world: &'a W,
+    core: W::Core,
     known: HashMap<u128, u32, Hashing>,
-    reached: Vec<Reached>,
+    reached: Vec<Reached<W::Action>>,
     goals: Vec<bool>,
     /// Fair transitions, (from, to).
     fair: Vec<(u32, u32)>,
 }
 
-/// Explores scenes on all cores, and tells of each as it is done.
-pub fn explore_all<'a>(scenes: &'a [Scene], tell: impl Fn(&'a Scene, &Found) + Sync) -> Vec<(&'a Scene, Found)> {
+/// Explores worlds on all cores, and tells of each as it is done.
+pub fn explore_all<'a, W: World>(worlds: &'a [W], tell: impl Fn(&'a W, &Found) + Sync) -> Vec<(&'a W, Found)> {
     let next = AtomicUsize::new(0);
     let found = Mutex::new(Vec::new());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(scenes.len());
+    let threads = std::thread::available_parallelism().map_or(1, usize::from).min(worlds.len());
     std::thread::scope(|scope| {
         for _ in 0..threads {
             scope.spawn(|| {
-                while let Some(scene) = scenes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let one = explore(scene);
-                    tell(scene, &one);
-                    found.lock().unwrap_or_else(PoisonError::into_inner).push((scene, one));
+                while let Some(world) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let one = explore(world);
+                    tell(world, &one);
+                    found.lock().unwrap_or_else(PoisonError::into_inner).push((world, one));
                 }
             });
         }
@@ -156,13 +185,13 @@ pub fn explore_all<'a>(scenes: &'a [Scene], tell: impl Fn(&'a Scene, &Found) + S
     found.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Explores a scene: every state that can be reached in it, or up to the first breach.
+/// Explores a world: every state that can be reached in it, or up to the first breach.
 #[must_use]
-pub fn explore(scene: &Scene) -> Found {
+pub fn explore<W: World>(world: &W) -> Found {
     let started = Instant::now();
     let mut search = Search {
-        scene,
-        core: Core::new(scene),
+        world,
+        core: world.core(),
         known: HashMap::default(),
         reached: Vec::new(),
         goals: Vec::new(),
@@ -177,10 +206,10 @@ pub fn explore(scene: &Scene) -> Found {
     Found { states: search.reached.len(), transitions, depth, took: started.elapsed(), breach }
 }
 
-type Bad = (Breach, u32, Option<Action>);
+type Bad<A> = (Breach, u32, Option<A>);
 
-impl Search<'_> {
-    fn visit(&mut self, state: &State, from: u32, by: Action) -> (u32, bool) {
+impl<W: World> Search<'_, W> {
+    fn visit(&mut self, state: &W::State, from: u32, by: Option<W::Action>) -> (u32, bool) {
         let next = u32::try_from(self.reached.len()).unwrap_or(u32::MAX);
         let index = *self.known.entry(fingerprint(state)).or_insert(next);
         if index == next {
@@ -190,27 +219,26 @@ impl Search<'_> {
         (index, index == next)
     }
 
-    fn run(&mut self) -> (Option<Bad>, usize, usize) {
+    fn run(&mut self) -> (Option<Bad<W::Action>>, usize, usize) {
         let mut queue = VecDeque::new();
-        let start = self.scene.start();
-        self.visit(&start, 0, Action::Tick);
+        let start = self.world.start();
+        self.visit(&start, 0, None);
         queue.push_back((start, 0_u32, 0_usize));
         let (mut transitions, mut depth) = (0, 0);
         let mut actions = Vec::new();
         while let Some((state, index, level)) = queue.pop_front() {
             depth = depth.max(level);
-            self.goals[index as usize] =
-                rules::is_goal(&state, self.scene) && world::is_still(self.scene, &mut self.core, &state);
+            self.goals[index as usize] = self.world.is_goal(&mut self.core, &state);
             actions.clear();
-            world::actions(self.scene, &state, |action| actions.push(action));
+            self.world.actions(&state, &mut actions);
             for action in &actions {
-                match world::apply(self.scene, &mut self.core, &state, *action) {
+                match self.world.apply(&mut self.core, &state, *action) {
                     None => {}
                     Some(Err(breach)) => return (Some((breach, index, Some(*action))), transitions, level + 1),
                     Some(Ok(next)) => {
                         transitions += 1;
-                        let (to, new) = self.visit(&next, index, *action);
-                        if world::is_fair(*action) {
+                        let (to, new) = self.visit(&next, index, Some(*action));
+                        if self.world.is_fair(*action) {
                             self.fair.push((index, to));
                         }
                         if new {
@@ -227,8 +255,8 @@ impl Search<'_> {
         (None, transitions, depth)
     }
 
-    /// I6: a state from which no fair way leads to the goal.
-    fn stuck(&self) -> Option<Bad> {
+    /// A state from which no fair way leads to the goal.
+    fn stuck(&self) -> Option<Bad<W::Action>> {
         let count = self.reached.len();
         let mut offsets = vec![0_u32; count + 1];
         for (_, to) in &self.fair {
@@ -254,30 +282,30 @@ impl Search<'_> {
             }
         }
         let stuck = reaches.iter().position(|reaches| !reaches)?;
-        let breach =
-            Breach { rule: "I6", what: "no way leads to the goal from here, even if nothing disturbs".to_owned() };
+        let what = "no way leads to the goal from here, even if nothing disturbs".to_owned();
+        let breach = Breach { rule: self.world.liveness(), what };
         Some((breach, u32::try_from(stuck).ok()?, None))
     }
 
     /// The shortest way to a state, and on with one more action, told line by line.
-    fn story(&mut self, index: u32, last: Option<Action>) -> String {
+    fn story(&mut self, index: u32, last: Option<W::Action>) -> String {
         let mut way: Vec<_> = last.into_iter().collect();
         let mut at = index;
         while at != 0 {
             let Reached { from, by } = &self.reached[at as usize];
-            way.push(*by);
+            way.extend(*by);
             at = *from;
         }
         way.reverse();
-        let mut state = self.scene.start();
+        let mut state = self.world.start();
         let mut text = String::new();
         for (number, action) in way.iter().enumerate() {
-            let told = story::tell(self.scene, &mut self.core, &state, *action);
+            let told = self.world.tell(&mut self.core, &state, *action);
             let _ = writeln!(text, "{:>3}. {told}", number + 1);
-            if let Some(Ok(next)) = world::apply(self.scene, &mut self.core, &state, *action) {
+            if let Some(Ok(next)) = self.world.apply(&mut self.core, &state, *action) {
                 state = next;
             }
         }
-        text + &story::sum_up(self.scene, &state)
+        text + &self.world.sum_up(&state)
     }
 }

@@ -1,32 +1,44 @@
 //! `model quick | deep | mutants [NAME]` (of a world, or of a mistake): explores, prints a table, and for each breach the shortest way to it.
 
+use std::fmt::Debug;
 use std::process::ExitCode;
 
-use runai_model::explore::{Found, explore, explore_all};
-use runai_model::scenes::{self, Scene};
+use runai_model::explore::{Found, World, explore, explore_all};
+use runai_model::{install, scenes};
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let (what, only) = (arguments.next(), arguments.next());
+    let only = only.as_deref();
+    // Both models are explored, whatever comes of the first.
     let fine = match what.as_deref() {
-        Some("quick") => hold(scenes::QUICK, only.as_deref()),
-        Some("deep") => hold(scenes::DEEP, only.as_deref()),
-        Some("mutants") => caught(only.as_deref()),
+        Some("quick") => [hold(scenes::QUICK, only), hold(install::scenes::QUICK, only)],
+        Some("deep") => [hold(scenes::DEEP, only), hold(install::scenes::DEEP, only)],
+        Some("mutants") => {
+            let of_registrations = scenes::mistaken().into_iter().map(|(scene, rules)| (scene.mutant, scene, rules));
+            let of_secrets =
+                install::scenes::mistaken().into_iter().map(|(scene, rules)| (scene.mistake, scene, rules));
+            [caught(of_registrations, only), caught(of_secrets, only)]
+        }
         Some(_) | None => {
             eprintln!("usage: model quick | deep | mutants [NAME]");
             return ExitCode::from(2);
         }
     };
+    let fine = fine.iter().all(|found| found.is_none_or(|bad| bad == 0)) && fine.iter().any(Option::is_some);
     if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Whether nothing is found wrong in any of these worlds.
-fn hold(scenes: &[Scene], only: Option<&str>) -> bool {
+/// How many of these worlds are found wrong; `None`: there are none of that name.
+fn hold<W: World + Copy>(worlds: &[W], only: Option<&str>) -> Option<usize> {
     let started = std::time::Instant::now();
-    let scenes: Vec<_> =
-        scenes.iter().filter(|scene| only.is_none_or(|only| scene.name.contains(only))).copied().collect();
-    let found = explore_all(&scenes, |scene, found| {
-        println!("{:<69}{found}", scene.name);
+    let named = |world: &&W| only.is_none_or(|only| world.name().contains(only));
+    let worlds: Vec<_> = worlds.iter().filter(named).copied().collect();
+    if worlds.is_empty() {
+        return None;
+    }
+    let found = explore_all(&worlds, |world, found| {
+        println!("{:<69}{found}", world.name());
         if let Some((breach, story)) = &found.breach {
             println!("{}: {}\n{story}", breach.rule, breach.what);
         }
@@ -40,20 +52,23 @@ fn hold(scenes: &[Scene], only: Option<&str>) -> bool {
         sum(|found| found.transitions),
         started.elapsed().as_secs_f64()
     );
-    breaches == 0 && !found.is_empty()
+    Some(breaches)
 }
 
-/// Whether every mistake leads to the breach that it should lead to.
-fn caught(only: Option<&str>) -> bool {
+/// How many of these mistakes do not lead to the breach that they should lead to; `None`: there are none of that name.
+fn caught<M: Debug, W: World>(
+    mistaken: impl Iterator<Item = (M, W, &'static [&'static str])>,
+    only: Option<&str>,
+) -> Option<usize> {
     let (mut all, mut missed) = (0, 0);
-    for (scene, rules) in scenes::mistaken() {
-        let name = format!("{:?}", scene.mutant);
+    for (mistake, world, rules) in mistaken {
+        let name = format!("{mistake:?}");
         if only.is_some_and(|only| !name.contains(only)) {
             continue;
         }
-        let found = explore(&scene);
+        let found = explore(&world);
         let breach = found.breach.as_ref().filter(|(breach, _)| rules.contains(&breach.rule));
-        println!("{name} in the world where {}: {found}", scene.name);
+        println!("{name} in the world where {}: {found}", world.name());
         match breach {
             Some((breach, story)) => println!("{}: {}\n{story}", breach.rule, breach.what),
             None => println!("not caught: {:?}\n", found.breach),
@@ -62,5 +77,5 @@ fn caught(only: Option<&str>) -> bool {
         missed += usize::from(breach.is_none());
     }
     println!("{all} mistakes, {missed} not caught");
-    all > 0 && missed == 0
+    (all > 0).then_some(missed)
 }

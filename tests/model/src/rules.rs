@@ -12,7 +12,7 @@ use crate::state::{Credentials, Life, NONE, Note, OBJECTS, Object, Record, State
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
 pub struct Breach {
-    /// Which: `I1` to `I6`, or `bound` where the model itself is too small.
+    /// Which: `I1` to `I6`, `I8`, `I10`, or `bound` where the model itself is too small.
     pub rule: &'static str,
     /// What happened.
     pub what: String,
@@ -23,7 +23,7 @@ impl Breach {
         Self { rule: "bound", what: what.to_owned() }
     }
 
-    fn of(rule: &'static str, what: String) -> Self {
+    pub(crate) fn of(rule: &'static str, what: String) -> Self {
         Self { rule, what }
     }
 }

@@ -6,6 +6,7 @@
 use crate::bridge::{Core, Decision, Do};
 use crate::domain::Reason;
 use crate::domain::plan::Stale;
+use crate::explore::Next;
 use crate::mutant::Mutant;
 use crate::rules::{self, Breach};
 use crate::scenes::Scene;
@@ -49,7 +50,7 @@ pub(crate) struct Turn<'a> {
 }
 
 /// What a step leads to. `None`: it cannot happen.
-pub(crate) type Stepped = Option<Result<State, Breach>>;
+pub(crate) type Stepped = Next<State>;
 
 impl<'a> Turn<'a> {
     /// Begins a pass where none is under way, and asks the core. `None`: this process has nothing to do there.

@@ -5,11 +5,13 @@
 //! again and again until it is done.
 
 use crate::bridge::Core;
+use crate::explore::{Next, World};
 use crate::hands::{change, meddle, swap, wipe_notes, wipe_status};
 use crate::rules::{self, Breach};
 use crate::scenes::Scene;
 use crate::shell::{Outcome, Stepped, Turn};
 use crate::state::{Credentials, Life, Memory, NONE, Note, OBJECTS, OLD, PROCESSES, Process, RECORDS, State};
+use crate::story;
 
 /// What a user does to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,8 +78,54 @@ const OUTCOMES: [Outcome; 10] = [
     Outcome::LaterAfter,
 ];
 
+impl World for Scene {
+    type State = State;
+    type Action = Action;
+    type Core = Core;
+
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn core(&self) -> Core {
+        Core::new(self)
+    }
+
+    fn start(&self) -> State {
+        self.first()
+    }
+
+    fn actions(&self, state: &State, into: &mut Vec<Action>) {
+        actions(self, state, |action| into.push(action));
+    }
+
+    fn apply(&self, core: &mut Core, state: &State, action: Action) -> Next<State> {
+        apply(self, core, state, action)
+    }
+
+    fn is_fair(&self, action: Action) -> bool {
+        is_fair(action)
+    }
+
+    fn is_goal(&self, core: &mut Core, state: &State) -> bool {
+        rules::is_goal(state, self) && is_still(self, core, state)
+    }
+
+    fn liveness(&self) -> &'static str {
+        "I6"
+    }
+
+    fn tell(&self, core: &mut Core, state: &State, action: Action) -> String {
+        story::tell(self, core, state, action)
+    }
+
+    fn sum_up(&self, state: &State) -> String {
+        story::sum_up(self, state)
+    }
+}
+
 /// Calls `each` with every action that the scene knows.
-pub(crate) fn actions(scene: &Scene, state: &State, mut each: impl FnMut(Action)) {
+fn actions(scene: &Scene, state: &State, mut each: impl FnMut(Action)) {
     for process in 0..scene.processes {
         for object in 0..scene.objects {
             let outcomes = if state.left.loss > 0 { &OUTCOMES[..] } else { &OUTCOMES[..1] };
@@ -120,8 +168,7 @@ pub(crate) fn actions(scene: &Scene, state: &State, mut each: impl FnMut(Action)
 }
 
 /// Whether it happens by itself, sooner or later, when nobody disturbs any more.
-#[must_use]
-pub fn is_fair(action: Action) -> bool {
+fn is_fair(action: Action) -> bool {
     match action {
         Action::Step { outcome, .. } => outcome == Outcome::Works,
         Action::Refresh { .. }
@@ -144,7 +191,7 @@ pub fn is_fair(action: Action) -> bool {
 }
 
 /// The state that the action leads to; `None` where it cannot happen or changes nothing.
-pub(crate) fn apply(scene: &Scene, core: &mut Core, state: &State, action: Action) -> Stepped {
+fn apply(scene: &Scene, core: &mut Core, state: &State, action: Action) -> Stepped {
     let mut next = match step(scene, core, state, action)? {
         Ok(next) => next,
         Err(breach) => return Some(Err(breach)),
@@ -204,7 +251,7 @@ fn step(scene: &Scene, core: &mut Core, state: &State, action: Action) -> Steppe
 }
 
 /// I8: everybody knows all there is to know, and a pass over any object changes nothing.
-pub(crate) fn is_still(scene: &Scene, core: &mut Core, state: &State) -> bool {
+fn is_still(scene: &Scene, core: &mut Core, state: &State) -> bool {
     let list = state.list(scene.hides_deleting, false);
     let calm = |process: &Process| {
         let idle = (0..OBJECTS).all(|object| process.current[object] && !process.pass[object].on);

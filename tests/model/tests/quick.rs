@@ -1,31 +1,53 @@
 //! The bounded worlds hold, every mistake is found, and the assumption of I1 is needed.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use runai_model::explore::{explore, explore_all};
-use runai_model::scenes::{BEYOND, QUICK, Scene, mistaken};
+use std::fmt::Debug;
+
+use runai_model::explore::{World, explore, explore_all};
+use runai_model::install;
+use runai_model::scenes::{self, BEYOND, Scene};
 
 /// Fewer would mean that a world has become smaller than it was meant to be.
 const LEAST_STATES: usize = 5_000_000;
+/// The same for install credentials.
+const LEAST_STATES_OF_SECRETS: usize = 1_500_000;
+
+/// Explores these worlds; how many states they have.
+fn hold<W: World>(worlds: &[W]) -> usize {
+    let found = explore_all(worlds, |world, found| println!("{:<69}{found}", world.name()));
+    for (world, found) in &found {
+        if let Some((breach, story)) = &found.breach {
+            panic!("{}: {}: {}\n{story}", world.name(), breach.rule, breach.what);
+        }
+    }
+    found.iter().map(|(_, found)| found.states).sum()
+}
+
+fn caught<W: World>(mistake: impl Debug, world: &W, rules: &[&str]) {
+    let (breach, story) = explore(world).breach.unwrap_or_else(|| panic!("{mistake:?} goes unnoticed"));
+    println!("{mistake:?}: {}: {}\n{story}", breach.rule, breach.what);
+    assert!(rules.contains(&breach.rule), "{mistake:?} is found by {} only", breach.rule);
+}
 
 #[test]
 fn nothing_is_found_wrong_in_any_bounded_world() {
-    let found = explore_all(QUICK, |scene, found| println!("{:<69}{found}", scene.name));
-    for (scene, found) in &found {
-        if let Some((breach, story)) = &found.breach {
-            panic!("{}: {}: {}\n{story}", scene.name, breach.rule, breach.what);
-        }
-    }
-    let states: usize = found.iter().map(|(_, found)| found.states).sum();
+    let states = hold(scenes::QUICK);
     assert!(states >= LEAST_STATES, "only {states} states");
 }
 
 #[test]
+fn nothing_is_found_wrong_with_published_secrets() {
+    let states = hold(install::scenes::QUICK);
+    assert!(states >= LEAST_STATES_OF_SECRETS, "only {states} states");
+}
+
+#[test]
 fn every_mistake_leads_to_a_counterexample() {
-    for (scene, rules) in mistaken() {
-        let found = explore(&scene);
-        let (breach, story) = found.breach.unwrap_or_else(|| panic!("{:?} goes unnoticed", scene.mutant));
-        println!("{:?}: {}: {}\n{story}", scene.mutant, breach.rule, breach.what);
-        assert!(rules.contains(&breach.rule), "{:?} is found by {} only", scene.mutant, breach.rule);
+    for (world, rules) in scenes::mistaken() {
+        caught(world.mutant, &world, rules);
+    }
+    for (world, rules) in install::scenes::mistaken() {
+        caught(world.mistake, &world, rules);
     }
 }
 
