@@ -19,7 +19,7 @@ async fn leads(operator: &OperatorProcess) -> Result<(), String> {
     if line.ends_with(" 1.0") { Ok(()) } else { Err(format!("metric: {line:?}")) }
 }
 
-async fn until_leads(operator: &OperatorProcess, limit: Duration) {
+pub async fn until_leads(operator: &OperatorProcess, limit: Duration) {
     if let Err(error) = wait_until(limit, "the standby to lead", async || leads(operator).await).await {
         panic!("{error}\n{}", operator.logs().unwrap_or_default());
     }
@@ -31,7 +31,7 @@ async fn holder(world: &World) -> String {
 }
 
 /// A second process that is ready and does not lead.
-async fn standby(world: &World) -> OperatorProcess {
+pub async fn standby(world: &World) -> OperatorProcess {
     let mut standby = world.another_operator();
     standby.wait_ready(SOON).await.unwrap();
     assert!(leads(&standby).await.is_err(), "two processes lead");

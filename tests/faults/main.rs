@@ -12,4 +12,5 @@ mod crowd;
 mod killed;
 mod leaders;
 mod lost;
+mod network;
 mod untrue;
