@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::front::{Authority, Front};
 
 /// Testbeds at once.
-static ROOM: Semaphore = Semaphore::const_new(5);
+static ROOM: Semaphore = Semaphore::const_new(3);
 /// The chart repository's files; made once.
 static CHARTS: OnceCell<TemporaryDirectory> = OnceCell::const_new();
 
