@@ -72,7 +72,7 @@ chaos: build kube ## rounds of random users and random faults; CHAOS_SEED and CH
 
 conformance: kube ## the simulator against the vendor's client and the published schemas; the operator on every profile
 	tests/conformance/run
-	cargo test --package $(OPERATOR) --test profiles --test conformance
+	cargo test --workspace --test profiles --test conformance
 
 fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly toolchain)
 	@set -e; for target in $$($(FUZZ) list); do mkdir -p target/fuzz/corpus/$$target; \

@@ -1,8 +1,8 @@
 //! What others do while a page is read: people in Run:ai, agents, and the tools that the page hands credentials to.
 //!
-//! The tools do not run here. Each is played as far as the page relies on it: what it is told by its own objects, which
-//! the API server has accepted by the tool's own schema, it does with the real Secrets and with `helm template`; and an
-//! agent that has the wrong secret stays unheard by the control plane. Must not know the pages' commands.
+//! The tools do not run here. Each is played as far as the page relies on it: what its own objects say, which the API
+//! server has accepted by the schemas of `kinds.rs`, it does with the real Secrets and with `helm template`; and an agent
+//! that has the wrong secret stays unheard by the control plane. Must not know the pages' commands.
 
 use std::time::Duration;
 
@@ -53,7 +53,10 @@ pub async fn act(stage: &Stage, deed: &str) {
             stage.simulator.advance(SILENCE);
         }
         "the control plane moves behind the company's authority" => company_authority(stage).await,
-        "the control plane gets a certificate of the new authority" => stage.certify(&stage.new),
+        "the control plane gets a certificate of the new authority" => {
+            lists(stage, 2).await;
+            stage.certify(&stage.new);
+        }
         other => panic!("nobody knows how to do this: {other}"),
     }
 }
@@ -69,9 +72,15 @@ async fn first_account_goes(stage: &Stage) {
     let first = Some("runai-cluster-operator".to_owned());
     stage.simulator.apply(&FaultAction::TokenRevoke { identity: first, phase: Phase::Pre });
     // And it goes on using it.
+    lists(stage, 1).await;
+}
+
+/// The operator has listed so many times more: by the last one it goes by what was changed before.
+async fn lists(stage: &Stage, times: usize) {
     let since = stage.simulator.last_seq();
     let listed = |simulator: &Simulator| {
-        simulator.journal_since(since).iter().any(|entry| entry.operation == Some(Operation::List))
+        let entries = simulator.journal_since(since).into_iter();
+        entries.filter(|entry| entry.operation == Some(Operation::List)).count() >= times
     };
     assert!(stage.simulator.until(PATIENCE, listed).await, "nobody lists any more");
 }
@@ -85,6 +94,7 @@ async fn company_authority(stage: &Stage) {
     let patch = json!({ "spec": { "caBundleRef": bundle } }).to_string();
     let args = ["patch", "runaicontrolplane", "default", "--type=merge", "-p", &patch];
     stage.bed.kubectl_ok(&args).await.unwrap();
+    lists(stage, 2).await;
     stage.certify(&stage.old);
 }
 

@@ -37,6 +37,9 @@ async fn credentials_are_rotated() {
     let stage = Stage::start(PUBLISHING).await;
     kinds::install(&stage).await;
     play(&stage, "guides/rotate-credentials.md").await;
+    let log = stage.operator.logs().unwrap();
+    assert!(log.contains("the credentials were refused"), "after the leak");
+    assert!(!log.contains("certificate"), "at no time was a connection refused: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,8 @@ const VERSIONS: [&str; 2] = ["2.24.37", "2.25.9"];
 pub const NAMESPACE: &str = "clusters";
 /// A deadline that is never reached when all is well.
 const SOON: Duration = Duration::from_secs(60);
+/// Longer than any command of a page takes.
+const LONG: Duration = Duration::from_secs(150);
 
 /// What a page begins with.
 #[derive(Clone, Copy, Default)]
@@ -130,7 +132,8 @@ impl Stage {
     /// The same as in a terminal: the last command of a line has to succeed.
     pub async fn enter(&self, line: &str) -> String {
         let script = format!("exec 2>&1\n{line}\n");
-        let output = self.command("bash").args(["-c", &script]).output().await.unwrap();
+        let output = tokio::time::timeout(LONG, self.command("bash").args(["-c", &script]).output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{script}does not end\n--- operator\n{}", self.tail())).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}ended with {}:\n{text}--- operator\n{}", output.status, self.tail());
         text
