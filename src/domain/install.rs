@@ -110,11 +110,12 @@ pub fn decide(case: &InstallCase<'_>) -> InstallStep {
     if case.main == Shelf::Foreign {
         return InstallStep::Rest(Err(conflict(name)));
     }
-    // A token is published once a control plane gave one: where there is no client secret, or where one lies already.
+    // A token is published once a control plane gave one: where there is no client secret, or where one lies already. A
+    // Secret that cannot be used says neither.
     let token_wanted = case.waiting
         && match case.answer {
             Some(answer) => answer.token,
-            None => case.main != Shelf::Missing && (!case.has_secret || is_ours(case.bootstrap)),
+            None => case.main.is_usable() && (!case.has_secret || is_ours(case.bootstrap)),
         };
     if token_wanted && case.bootstrap == Shelf::Foreign {
         return InstallStep::Rest(Err(conflict(&case.asked.bootstrap_name())));

@@ -79,6 +79,8 @@ fn up_to_2_x() {
     assert_eq!(case(|c| (c.due, c.unread) = (true, Some(observes()))), DONE, "a failed renewal takes nothing away");
     assert_eq!(case(|c| c.token_due = true), DONE, "there is no token");
     assert_eq!(case(|c| c.bootstrap = Shelf::Foreign), DONE, "it is not needed");
+    let damaged = InstallCase { main: Shelf::Damaged, has_secret: false, bootstrap: Shelf::Foreign, ..good(&asked) };
+    assert_eq!(decide(&damaged), InstallStep::Read, "nothing says yet that a token is needed");
 }
 
 #[test]
