@@ -71,6 +71,17 @@ pub(super) struct Kube {
     pub(super) url: String,
 }
 
+/// A proxy of the environment is the way to the control plane. kube 5.0.0 takes it for the Kubernetes API as well, without
+/// asking `NO_PROXY` about that API, which is next door as a rule. A proxy that the kubeconfig itself names stays.
+pub(super) fn reach_directly(config: &mut Config) {
+    let named = ["HTTPS_PROXY", "https_proxy"].into_iter().filter_map(|name| std::env::var(name).ok());
+    let from_environment =
+        |proxy: &http::Uri| named.clone().any(|text| text.parse().is_ok_and(|uri: http::Uri| uri == *proxy));
+    if config.proxy_url.as_ref().is_some_and(from_environment) {
+        config.proxy_url = None;
+    }
+}
+
 impl Kube {
     /// Finds the cluster; asks nothing yet. `hint` names another way, for commands that have one.
     pub(super) async fn find(args: &KubeArgs, hint: &'static str) -> Result<Self, KubeError> {
@@ -84,6 +95,7 @@ impl Kube {
                 Config::from_custom_kubeconfig(read, &options).await.map_err(|error| none(error.to_string()))?
             }
         };
+        reach_directly(&mut config);
         config.connect_timeout = Some(Duration::from_secs(5));
         let namespace = config.default_namespace.clone();
         let url = config.cluster_url.to_string();

@@ -126,7 +126,8 @@ pub(super) fn execute(args: RunArgs) -> Result<(), CliError> {
     logs::init(args.log_format).map_err(ArgsError::Log)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let result = runtime.block_on(async {
-        let config = kube::Config::infer().await.map_err(|error| ArgsError::NoCluster(Box::new(error)))?;
+        let mut config = kube::Config::infer().await.map_err(|error| ArgsError::NoCluster(Box::new(error)))?;
+        super::kube::reach_directly(&mut config);
         let settings = settings(args, &config.default_namespace);
         info!(version = env!("CARGO_PKG_VERSION"), namespace = settings.namespace, "starting");
         Ok(crate::controller::run(settings, config).await?)

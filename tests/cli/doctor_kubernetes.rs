@@ -8,7 +8,7 @@ use testbed::{OPERATOR_NAMESPACE, Testbed, workspace_dir};
 
 use crate::doctor::{finding, says};
 use crate::roles::{Right, granted};
-use crate::tool::Tool;
+use crate::tool::{Said, Tool};
 use crate::world::{Bare, control_plane};
 
 /// The operator's service account.
@@ -85,6 +85,16 @@ async fn control_planes(bed: &Testbed, tool: &Tool) -> Simulator {
     let report = ask(tool, &[], 0).await;
     says(&report, about, "connection", "ok", "with Secret runai-operator/connection", "");
     says(&report, about, "capabilities", "ok", "2.25", "");
+
+    // A proxy of the environment, here one that nobody listens at, is the way to the control plane alone.
+    let mut behind = tool.command(&["doctor", "-o", "json"]);
+    for name in ["HTTPS_PROXY", "https_proxy"] {
+        behind.env(name, "http://127.0.0.1:9");
+    }
+    let report =
+        Said::of(&behind.env_remove("NO_PROXY").env_remove("no_proxy").output().await.unwrap()).exits(2).json();
+    says(&report, KUBERNETES, "access", "ok", "v1.", "");
+    says(&report, about, "connect", "problem", "", "");
 
     // Of several, each is checked, or the one that is named. Advice is for objects here.
     apply(bed, &control_plane("other", "connection", &json!({}))).await;
