@@ -164,7 +164,8 @@ fn happen(scene: &Scene, state: &State, action: Action) -> Option<State> {
         Action::Minute => next.processes.iter_mut().for_each(minute),
         Action::Hour => hour(&mut next)?,
         Action::Part => {
-            (scene.second && state.processes[1].leads).then_some(())?;
+            let may_end = state.object.asked > 0 || !is_untold(state);
+            (scene.second && state.processes[1].leads && may_end).then_some(())?;
             next.processes[1].leads = false;
         }
         Action::Crash(process) => {
