@@ -33,8 +33,10 @@ pub(crate) struct Module {
     go_mod: String,
     /// Where the programs go.
     pub(crate) bin: PathBuf,
-    /// Flags of `go build`.
-    pub(crate) flags: Vec<String>,
+    /// What the linker is told.
+    pub(crate) ldflags: String,
+    /// Build tags; empty for none.
+    tags: &'static str,
     /// The go command.
     pub(crate) go: PathBuf,
     /// The least Go version, from go.mod.
@@ -46,14 +48,15 @@ pub(crate) struct Module {
 }
 
 impl Module {
-    /// Reads the module in this directory of the workspace. `flags` may depend on it.
+    /// Reads the module in this directory of the workspace. What the linker is told may depend on it.
     ///
     /// # Errors
     /// [`Error::Io`] and [`Error::Parse`] for its files.
     pub(crate) fn open(
         dir: &str,
         hint: &'static str,
-        flags: impl FnOnce(&Self) -> Result<Vec<String>, Error>,
+        tags: &'static str,
+        ldflags: impl FnOnce(&Self) -> Result<String, Error>,
     ) -> Result<Self, Error> {
         let dir = workspace_dir().join(dir);
         let read = |name: &str| {
@@ -65,16 +68,18 @@ impl Module {
             bin: workspace_dir().join("target/kube/bin"),
             dir,
             go_mod,
-            flags: Vec::new(),
+            ldflags: String::new(),
+            tags,
             go: PathBuf::from("go"),
             go_version: String::new(),
             stamp: String::new(),
             hint,
         };
-        module.flags = flags(&module)?;
+        module.ldflags = ldflags(&module)?;
         module.go_version = module.field("go ")?.to_owned();
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [&module.go_mod, &go_sum, &module.flags.join(" ")] {
+        let parts = [module.go_mod.as_str(), &go_sum, &module.ldflags];
+        for part in parts.into_iter().chain(Some(tags).filter(|tags| !tags.is_empty())) {
             hash.update(part.as_bytes());
             hash.update(&[0]);
         }
@@ -173,7 +178,7 @@ impl Module {
         let (fresh, log_file) = (self.bin.join(format!(".{name}.new")), self.bin.join(format!(".{name}.log")));
         let _stale = fs::remove_file(&log_file);
         let mut command = Command::new(&self.go);
-        command.args(["build", "-trimpath"]).args(&self.flags).arg("-o").arg(&fresh).arg(package);
+        command.args(["build", "-trimpath", "-ldflags", &self.ldflags, "-tags", self.tags, "-o"]).arg(&fresh).arg(package);
         let mut go = Process::start("go build", command.current_dir(&self.dir), &log_file)?;
         let mut progress = Progress::new();
         progress.say(&format!("building {name} ({})", self.hint));
@@ -230,15 +235,15 @@ mod tests {
     #[test]
     fn a_changed_module_makes_a_program_outdated() {
         let dir = TemporaryDirectory::create().unwrap();
-        let open = |flag: &str| {
-            let module = Module::open("testbed/kube", "", |_| Ok(vec![flag.to_owned()])).unwrap();
+        let open = |tags: &'static str| {
+            let module = Module::open("testbed/kube", "", tags, |_| Ok("-s".to_owned())).unwrap();
             Module { bin: dir.path().to_owned(), ..module }
         };
-        let module = open("-v");
+        let module = open("");
         fs::write(dir.path().join("etcd"), "").unwrap();
         assert!(!module.is_current("etcd"), "a program without a stamp is of unknown origin");
         fs::write(module.stamp_file("etcd"), &module.stamp).unwrap();
         assert!(module.is_current("etcd"));
-        assert!(!open("-x").is_current("etcd"));
+        assert!(!open("small").is_current("etcd"));
     }
 }

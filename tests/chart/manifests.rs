@@ -25,8 +25,10 @@ fn strict(node: &mut Value) {
             map.insert("additionalProperties".to_owned(), json!(false));
         }
         map.remove("x-kubernetes-group-version-kind");
-        // An int64 is a number to JSON schema, and so on.
-        map.remove("format");
+        // An int64 is a number to JSON schema, and so on. A field of that name stays.
+        if map.get("format").is_some_and(Value::is_string) {
+            map.remove("format");
+        }
         map.values_mut().for_each(strict);
     } else if let Some(items) = node.as_array_mut() {
         items.iter_mut().for_each(strict);

@@ -53,7 +53,7 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
     world.until("east", "renamed", |object| object["status"]["name"] == "east-2").await;
     helm_test(&world).await;
     let before = remote_writes(&world.simulator);
-    assert_eq!(before, [(Operation::Create, Some(201)), (Operation::Update, Some(200))]);
+    assert_eq!(before, [(Operation::Create, Some(201)), (Operation::Update, Some(204))]);
 
     // An uninstall takes rights and account from under a pod that is still there.
     uninstall(&world.bed).await;

@@ -94,7 +94,7 @@ fn closed(path: &str, node: &Value, open: &mut Vec<String>) {
 
 /// Puts the comments into the schema as descriptions.
 fn describe(path: &str, node: &mut Value, comments: &BTreeMap<String, String>) {
-    let Some(properties) = node["properties"].as_object_mut() else { return };
+    let Some(properties) = node.get_mut("properties").and_then(Value::as_object_mut) else { return };
     for (key, below) in properties {
         let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
         if let Some(comment) = comments.get(&path).filter(|comment| !comment.is_empty()) {
