@@ -104,7 +104,7 @@ mod tests {
     fn with_go(dir: &TemporaryDirectory, name: &str) -> Module {
         let go = dir.path().join(name);
         std::os::unix::fs::symlink(workspace_dir().join("testbed/tests/fake_go.sh"), &go).unwrap();
-        Module { bin: dir.path().join("bin"), go, ..module().unwrap() }
+        module().unwrap().elsewhere(dir.path().join("bin"), go)
     }
 
     #[tokio::test]
@@ -114,7 +114,7 @@ mod tests {
         let error = locate(&old, None).await.unwrap_err().to_string();
         assert!(error.starts_with("go1.20 cannot build") && error.contains("too new"), "{error}");
 
-        let none = Module { go: dir.path().join("nowhere"), ..old };
+        let none = old.elsewhere(dir.path().join("bin"), dir.path().join("nowhere"));
         let error = locate(&none, None).await.unwrap_err();
         assert!(matches!(&error, Error::GoMissing { missing, .. } if missing.contains("kubectl")), "{error}");
 

@@ -38,7 +38,7 @@ pub(crate) struct Module {
     /// Build tags; empty for none.
     tags: &'static str,
     /// The go command.
-    pub(crate) go: PathBuf,
+    go: PathBuf,
     /// The least Go version, from go.mod.
     pub(crate) go_version: String,
     /// Changes with the module and the flags.
@@ -85,6 +85,12 @@ impl Module {
         }
         module.stamp = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(module)
+    }
+
+    /// The same with another cache and another go command.
+    #[cfg(test)]
+    pub(crate) fn elsewhere(self, bin: PathBuf, go: PathBuf) -> Self {
+        Self { bin, go, ..self }
     }
 
     /// The word behind `prefix` at the head of a line of go.mod.
