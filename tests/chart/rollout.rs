@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use runai_simulator::{AgentCommand, Operation};
+use runai_simulator::Operation;
 use serde_json::{Value, json};
 use testbed::{OPERATOR_NAMESPACE, OperatorProcess, TemporaryDirectory, wait_until};
 
@@ -35,7 +35,9 @@ async fn plane_is_ready(world: &World) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_release_is_upgraded_removed_and_installed_again() {
     let dir = TemporaryDirectory::create().unwrap();
-    let mut world = world(&older(&dir), SIMPLE).await;
+    // One process at a time: how leaders change is told below.
+    let settings = [SIMPLE, &["leaderElection.enabled=false"]].concat();
+    let mut world = world(&older(&dir), &settings).await;
     plane_is_ready(&world).await;
     world.cluster("east", json!({ "domain": "https://east.example.com" })).await;
     let id = uuid(&world.until_ready("east").await);
@@ -43,10 +45,10 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
     world.patch("east", newer.clone()).await;
     assert!(world.get("east").await.unwrap()["spec"]["recreatePolicy"].is_null(), "the older definition drops it");
 
-    // An upgrade brings the newer definitions; the pod is replaced, the new one first.
-    release(&world.bed, "upgrade", &chart(), SIMPLE).await;
-    let (next, _) = start(&world.bed).await;
-    stop(&mut std::mem::replace(&mut world.operator, next)).await;
+    // An upgrade brings the newer definitions, and another pod.
+    release(&world.bed, "upgrade", &chart(), &settings).await;
+    stop(&mut world.operator).await;
+    (world.operator, world.login) = start(&world.bed).await;
     world.patch("east", newer).await;
     assert_eq!(world.get("east").await.unwrap()["spec"]["recreatePolicy"], "IfMissing");
     world.patch("east", json!({ "spec": { "name": "east-2" } })).await;
@@ -63,7 +65,7 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
     assert_eq!(world.simulator.live_clusters().len(), 1, "an uninstall deregisters nothing");
     assert_eq!(world.plane("default").await["spec"]["connectionSecretRef"]["name"], "connection");
 
-    release(&world.bed, "install", &chart(), SIMPLE).await;
+    release(&world.bed, "install", &chart(), &settings).await;
     (world.operator, world.login) = start(&world.bed).await;
     plane_is_ready(&world).await;
     let seen = world.simulator.last_seq();
@@ -75,9 +77,9 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
     });
     listed.await.unwrap();
     assert_eq!(remote_writes(&world.simulator), before, "taken up again without a write");
-    let start = AgentCommand::Start { after_seconds: 0.0, client_secret: None };
-    world.simulator.agent(id, start).unwrap();
-    assert_eq!(uuid(&world.until_condition("east", "Connected", "True", "Connected").await), id);
+    world.patch("east", json!({ "spec": { "name": "east-3" } })).await;
+    let object = world.until("east", "renamed", |object| object["status"]["name"] == "east-3").await;
+    assert_eq!(uuid(&object), id);
     world.delete("east").await;
     world.until_gone("east").await;
     assert!(world.simulator.live_clusters().is_empty(), "its own, and so it may delete it");
