@@ -158,9 +158,8 @@ impl Module {
     }
 
     async fn check_go(&self, missing: &str) -> Result<(), Error> {
-        let go = |args: &[&str]| {
-            AsyncCommand::new(&self.go).args(args).current_dir(&self.dir).kill_on_drop(true).output()
-        };
+        let go =
+            |args: &[&str]| AsyncCommand::new(&self.go).args(args).current_dir(&self.dir).kill_on_drop(true).output();
         let version = match go(&["env", "GOVERSION"]).await {
             Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -184,7 +183,10 @@ impl Module {
         let (fresh, log_file) = (self.bin.join(format!(".{name}.new")), self.bin.join(format!(".{name}.log")));
         let _stale = fs::remove_file(&log_file);
         let mut command = Command::new(&self.go);
-        command.args(["build", "-trimpath", "-ldflags", &self.ldflags, "-tags", self.tags, "-o"]).arg(&fresh).arg(package);
+        command
+            .args(["build", "-trimpath", "-ldflags", &self.ldflags, "-tags", self.tags, "-o"])
+            .arg(&fresh)
+            .arg(package);
         let mut go = Process::start("go build", command.current_dir(&self.dir), &log_file)?;
         let mut progress = Progress::new();
         progress.say(&format!("building {name} ({})", self.hint));

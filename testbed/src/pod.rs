@@ -45,13 +45,13 @@ impl Testbed {
         let found = self.object("deployment", namespace, deployment).await?;
         let spec = &found["spec"]["template"]["spec"];
         let [container] = array(&spec["containers"]) else {
-            return Err(cannot(format!("the Deployment has {} containers", array(&spec["containers"]).len())));
+            return Err(cannot(&format!("the Deployment has {} containers", array(&spec["containers"]).len())));
         };
         if !spec["initContainers"].is_null() || !container["command"].is_null() {
-            return Err(cannot("init containers and commands are not carried out".to_owned()));
+            return Err(cannot("init containers and commands are not carried out"));
         }
         if spec["automountServiceAccountToken"] == false {
-            return Err(cannot("the pods get no token: automountServiceAccountToken is false".to_owned()));
+            return Err(cannot("the pods get no token: automountServiceAccountToken is false"));
         }
         let mounts = self.mounts(namespace, spec, container).await?;
         let mut ports = BTreeMap::new();
@@ -96,9 +96,9 @@ impl Testbed {
         for mount in array(&container["volumeMounts"]) {
             let name = text(&mount["name"]);
             let volume = array(&spec["volumes"]).iter().find(|volume| volume["name"] == mount["name"]);
-            let volume = volume.ok_or_else(|| cannot(format!("there is no volume {name}")))?;
+            let volume = volume.ok_or_else(|| cannot(&format!("there is no volume {name}")))?;
             if !mount["subPath"].is_null() {
-                return Err(cannot(format!("mount {name} has a subPath")));
+                return Err(cannot(&format!("mount {name} has a subPath")));
             }
             let dir = pod.join(&name);
             if let Some(source) = volume["configMap"]["name"].as_str() {
@@ -108,7 +108,7 @@ impl Testbed {
             } else if volume["emptyDir"].is_object() {
                 write(&dir, &BTreeMap::new())?;
             } else {
-                return Err(cannot(format!("volume {name} is of another kind: {volume}")));
+                return Err(cannot(&format!("volume {name} is of another kind: {volume}")));
             }
             mounts.push((text(&mount["mountPath"]), dir.display().to_string()));
         }
@@ -133,7 +133,7 @@ impl Testbed {
             let (kind, name) = match (source["configMapRef"]["name"].as_str(), source["secretRef"]["name"].as_str()) {
                 (Some(name), _) => ("configmap", name),
                 (None, Some(name)) => ("secret", name),
-                (None, None) => return Err(cannot(format!("the environment comes from {source}"))),
+                (None, None) => return Err(cannot(&format!("the environment comes from {source}"))),
             };
             let prefix = source["prefix"].as_str().unwrap_or_default();
             let data = self.data(kind, namespace, name).await?;
@@ -145,7 +145,7 @@ impl Testbed {
                 None if from.is_null() => variable["value"].as_str().unwrap_or_default().to_owned(),
                 Some("metadata.namespace") => namespace.to_owned(),
                 Some("metadata.name") => format!("pod-of-{}", text(&container["name"])),
-                _ => return Err(cannot(format!("a variable comes from {from}"))),
+                _ => return Err(cannot(&format!("a variable comes from {from}"))),
             };
             env.push((text(&variable["name"]), value));
         }
@@ -154,8 +154,8 @@ impl Testbed {
 }
 
 fn decoded(value: &str) -> Result<String, Error> {
-    let bytes = STANDARD.decode(value).map_err(|error| cannot(format!("a Secret is no base64: {error}")))?;
-    String::from_utf8(bytes).map_err(|error| cannot(format!("a Secret is no text: {error}")))
+    let bytes = STANDARD.decode(value).map_err(|error| cannot(&format!("a Secret is no base64: {error}")))?;
+    String::from_utf8(bytes).map_err(|error| cannot(&format!("a Secret is no text: {error}")))
 }
 
 fn write(dir: &Path, data: &BTreeMap<String, String>) -> Result<(), Error> {
@@ -177,6 +177,6 @@ fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn cannot(what: String) -> Error {
+fn cannot(what: &str) -> Error {
     Error::State(format!("no process can stand for this pod: {what}"))
 }

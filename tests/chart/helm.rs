@@ -19,8 +19,7 @@ pub fn chart() -> PathBuf {
 
 /// The values that every check of the chart goes through, the defaults first.
 pub fn values_files() -> Vec<PathBuf> {
-    let mut files: Vec<_> =
-        std::fs::read_dir(chart().join("ci")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<_> = std::fs::read_dir(chart().join("ci")).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
     assert!(files.len() >= 5, "{files:?}");
     files.insert(0, chart().join("values.yaml"));
@@ -50,8 +49,12 @@ impl Helm {
 
     /// Runs it; `Err` with what it said when it fails.
     pub async fn run(&self, args: &[&str]) -> Result<String, String> {
-        run(&self.binary, &["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, self.home.path())), args)
-            .await
+        run(
+            &self.binary,
+            &["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"].map(|name| (name, self.home.path())),
+            args,
+        )
+        .await
     }
 
     /// The text of a render, hooks included.
@@ -96,7 +99,12 @@ pub fn documents(text: &str) -> Vec<Value> {
 /// Kind, namespace and name.
 pub fn identity(document: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    format!("{} {}/{}", text(&document["kind"]), text(&document["metadata"]["namespace"]), text(&document["metadata"]["name"]))
+    format!(
+        "{} {}/{}",
+        text(&document["kind"]),
+        text(&document["metadata"]["namespace"]),
+        text(&document["metadata"]["name"])
+    )
 }
 
 /// The documents of one kind.

@@ -180,7 +180,10 @@ async fn promtool_has_no_complaint() {
 
 #[test]
 fn queries_are_compared_with_the_registry() {
-    assert_eq!(unknown(r#"sum(rate(runai_operator_api_requests_total{job=~"$job",code="200"}[5m]))"#), Vec::<String>::new());
+    assert_eq!(
+        unknown(r#"sum(rate(runai_operator_api_requests_total{job=~"$job",code="200"}[5m]))"#),
+        Vec::<String>::new()
+    );
     assert_eq!(unknown(r#"runai_operator_api_requests{job="a"}"#), ["runai_operator_api_requests"]);
     assert_eq!(unknown(r#"runai_operator_leader{pod="a,b",job="x"} == 1"#), ["runai_operator_leader{pod}"]);
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use runai_simulator::{Config, Operation, Simulator};
 use serde_json::{Value, json};
-use testbed::{Login, OPERATOR_NAMESPACE, OperatorProcess, Options, Pod, RELEASE_NAME, Testbed};
+use testbed::{Login, OPERATOR_NAMESPACE, OperatorProcess, Options, Pod, RELEASE_NAME, Testbed, Tool};
+use tokio::sync::SemaphorePermit;
 
 use crate::helm::chart;
 use crate::world::{SOON, TEAM, World, namespace};
@@ -18,15 +19,24 @@ pub const SIMPLE: &[&str] =
 
 /// Runs Helm as administrator; panics with what it says when it fails.
 pub async fn helm(bed: &Testbed, args: &[&str]) -> String {
-    bed.helm(args).await.unwrap().success("helm", args).unwrap()
+    helm_of(bed, &bed.binaries().helm, args).await
+}
+
+/// The same with another version of Helm.
+pub async fn helm_of(bed: &Testbed, helm: &Path, args: &[&str]) -> String {
+    bed.run_helm(helm, args).await.unwrap().success("helm", args).unwrap()
 }
 
 /// `helm install` or `helm upgrade` of a chart as the usual release.
 pub async fn release(bed: &Testbed, verb: &str, chart: &Path, settings: &[&str]) -> String {
+    release_by(bed, &bed.binaries().helm, verb, chart, settings).await
+}
+
+async fn release_by(bed: &Testbed, by: &Path, verb: &str, chart: &Path, settings: &[&str]) -> String {
     let chart = chart.display().to_string();
     let mut args = vec![verb, RELEASE_NAME, &chart, "--namespace", OPERATOR_NAMESPACE];
     args.extend(settings.iter().flat_map(|setting| ["--set", setting]));
-    helm(bed, &args).await
+    helm_of(bed, by, &args).await
 }
 
 pub async fn uninstall(bed: &Testbed) {
@@ -67,11 +77,24 @@ pub fn connection(simulator: &Simulator) -> Value {
 pub async fn world(chart: &Path, settings: &[&str]) -> World {
     let room = World::room().await;
     let bed = Testbed::start(Options::default()).await.unwrap();
+    let helm = bed.binaries().helm.clone();
+    world_by(room, bed, &helm, chart, settings).await
+}
+
+/// The same of a release of Helm 4, which applies on the server's side.
+pub async fn world_of_helm_4(settings: &[&str]) -> World {
+    let helm = Tool::Helm4.find().await.unwrap();
+    let room = World::room().await;
+    let bed = Testbed::start(Options::default()).await.unwrap();
+    world_by(room, bed, &helm, &chart(), &[SIMPLE, settings].concat()).await
+}
+
+async fn world_by(room: SemaphorePermit<'static>, bed: Testbed, helm: &Path, chart: &Path, settings: &[&str]) -> World {
     let simulator = Simulator::start(Config::default()).unwrap();
     for manifest in [namespace(TEAM), namespace(OPERATOR_NAMESPACE), connection(&simulator)] {
         bed.kubectl_apply(&manifest.to_string()).await.unwrap();
     }
-    release(&bed, "install", chart, settings).await;
+    release_by(&bed, helm, "install", chart, settings).await;
     let (operator, login) = start(&bed).await;
     World::around(room, bed, simulator, operator, login).await
 }
@@ -84,5 +107,7 @@ pub async fn simple(settings: &[&str]) -> World {
 /// Requests that changed something, or meant to.
 pub fn remote_writes(simulator: &Simulator) -> Vec<(Operation, Option<u16>)> {
     let journal = simulator.journal().into_iter();
-    journal.filter_map(|entry| Some((entry.operation.filter(|operation| operation.is_mutation())?, entry.status))).collect()
+    journal
+        .filter_map(|entry| Some((entry.operation.filter(|operation| operation.is_mutation())?, entry.status)))
+        .collect()
 }

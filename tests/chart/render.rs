@@ -43,7 +43,16 @@ async fn every_render_is_the_same() {
     let words = std::fs::read_dir(chart().join("templates")).unwrap().map(|entry| entry.unwrap().path());
     for path in words.filter(|path| path.is_file()) {
         let text = std::fs::read_to_string(&path).unwrap();
-        for word in ["lookup", "randAlpha", "genCA", "genSelfSignedCert", "uuidv4", "now ", ".Release.IsInstall", ".Release.IsUpgrade"] {
+        for word in [
+            "lookup",
+            "randAlpha",
+            "genCA",
+            "genSelfSignedCert",
+            "uuidv4",
+            "now ",
+            ".Release.IsInstall",
+            ".Release.IsUpgrade",
+        ] {
             assert!(!text.contains(word), "{}: {word} differs from render to render", path.display());
         }
     }
@@ -83,14 +92,20 @@ async fn it_works_as_a_part_of_another_chart() {
     let parent = TemporaryDirectory::create().unwrap();
     copy(&chart(), &parent.path().join("charts/runai-cluster-operator"));
     let write = |name: &str, content: Value| std::fs::write(parent.path().join(name), content.to_string()).unwrap();
-    write("Chart.yaml", json!({
-        "apiVersion": "v2", "name": "platform", "version": "1.0.0",
-        "dependencies": [{ "name": "runai-cluster-operator", "version": "0.1.0", "condition": "runai-cluster-operator.enabled" }],
-    }));
-    write("values.yaml", json!({
-        "global": { "imageRegistry": "mirror.example.com", "imagePullSecrets": ["mirror"], "region": "east" },
-        "runai-cluster-operator": { "enabled": true, "controlPlane": { "existingSecret": "connection" } },
-    }));
+    write(
+        "Chart.yaml",
+        json!({
+            "apiVersion": "v2", "name": "platform", "version": "1.0.0",
+            "dependencies": [{ "name": "runai-cluster-operator", "version": "0.1.0", "condition": "runai-cluster-operator.enabled" }],
+        }),
+    );
+    write(
+        "values.yaml",
+        json!({
+            "global": { "imageRegistry": "mirror.example.com", "imagePullSecrets": ["mirror"], "region": "east" },
+            "runai-cluster-operator": { "enabled": true, "controlPlane": { "existingSecret": "connection" } },
+        }),
+    );
     let all = documents(&helm.text("platform", parent.path(), &[]).await.unwrap());
     let deployments = of_kind(&all, "Deployment");
     let [deployment] = deployments[..] else { panic!("{deployments:?}") };
@@ -123,7 +138,10 @@ async fn names_are_short_enough_whatever_the_release_is_called() {
     let dashes = ["a-".repeat(26), "a".to_owned()].concat();
     for release in [longest.as_str(), dashes.as_str(), "x"] {
         for args in [
-            vec!["--set", "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}"],
+            vec![
+                "--set",
+                "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}",
+            ],
             vec!["--values", &full, "--set", "fullnameOverride="],
             vec!["--values", &full],
         ] {
@@ -163,7 +181,13 @@ async fn every_object_carries_the_recommended_labels() {
             if id.ends_with("-extra") || id.ends_with("-text") {
                 continue;
             }
-            for label in ["helm.sh/chart", "app.kubernetes.io/name", "app.kubernetes.io/instance", "app.kubernetes.io/version", "app.kubernetes.io/managed-by"] {
+            for label in [
+                "helm.sh/chart",
+                "app.kubernetes.io/name",
+                "app.kubernetes.io/instance",
+                "app.kubernetes.io/version",
+                "app.kubernetes.io/managed-by",
+            ] {
                 assert!(document["metadata"]["labels"][label].is_string(), "{id}: {label}");
             }
         }
@@ -206,6 +230,7 @@ async fn the_suites_of_the_chart_pass() {
     let suite = here.join("tests/service_test.yaml");
     let text = std::fs::read_to_string(&suite).unwrap();
     std::fs::write(&suite, text.replace("port: 9090", "port: 9099")).unwrap();
-    let wrong = run(&unittest, &[], &["--strict", "--file", "tests/service_test.yaml", &here.display().to_string()]).await;
+    let wrong =
+        run(&unittest, &[], &["--strict", "--file", "tests/service_test.yaml", &here.display().to_string()]).await;
     assert!(wrong.is_err());
 }

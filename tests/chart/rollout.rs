@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use runai_simulator::Operation;
 use serde_json::{Value, json};
-use testbed::{OPERATOR_NAMESPACE, OperatorProcess, TemporaryDirectory, wait_until};
+use testbed::{OPERATOR_NAMESPACE, OperatorProcess, RELEASE_NAME, TemporaryDirectory, Tool, wait_until};
 
 use crate::helm::{chart, copy, documents, of_kind, run};
-use crate::release::{SIMPLE, pod, release, remote_writes, simple, start, stop, uninstall, world};
+use crate::release::{
+    SIMPLE, helm_of, pod, release, remote_writes, simple, start, stop, uninstall, world, world_of_helm_4,
+};
 use crate::world::{SOON, TEAM, World, cluster, condition, namespace, uuid};
 
 /// The chart with definitions from before `spec.recreatePolicy`.
@@ -87,13 +89,18 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
 
 /// The pod of `helm test`, as it would be started, with the operator where its Service would lead to.
 async fn helm_test(world: &World) {
-    let args = ["get", "hooks", testbed::RELEASE_NAME, "--namespace", OPERATOR_NAMESPACE];
+    let args = ["get", "hooks", RELEASE_NAME, "--namespace", OPERATOR_NAMESPACE];
     let hooks = documents(&crate::release::helm(&world.bed, &args).await);
     let pods = of_kind(&hooks, "Pod");
     let [pod] = pods[..] else { panic!("{pods:?}") };
+    let strict = "pod-security.kubernetes.io/enforce=restricted";
+    world.kubectl(&["label", "namespace", OPERATOR_NAMESPACE, strict]).await;
+    let create = ["create", "--dry-run=server", "-n", OPERATOR_NAMESPACE, "-f", "-"];
+    world.bed.kubectl_handle().ok_with_input(&create, &pod.to_string()).await.unwrap();
     let container = &pod["spec"]["containers"][0];
     let service = "runai-operator-runai-cluster-operator.runai-operator:8081";
-    let args: Vec<String> = container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
+    let args: Vec<String> =
+        container["args"].as_array().unwrap().iter().map(|arg| arg.as_str().unwrap().to_owned()).collect();
     assert!(args.iter().any(|arg| arg.contains(service)), "{args:?}");
     let ask = async |address: &str, limit: &str| {
         let args: Vec<_> = args.iter().map(|arg| arg.replace(service, address).replace("60s", limit)).collect();
@@ -112,7 +119,8 @@ async fn leads(process: &OperatorProcess) -> bool {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_replicas_do_the_work_of_one() {
     let mut world = simple(&["replicaCount=2"]).await;
-    let deployment = world.kubectl(&["get", "deploy", "-n", OPERATOR_NAMESPACE, "-o", "jsonpath={.items[*].spec.replicas}"]).await;
+    let deployment =
+        world.kubectl(&["get", "deploy", "-n", OPERATOR_NAMESPACE, "-o", "jsonpath={.items[*].spec.replicas}"]).await;
     assert_eq!(deployment, "2");
     let (mut other, _) = start(&world.bed).await;
     plane_is_ready(&world).await;
@@ -121,7 +129,7 @@ async fn two_replicas_do_the_work_of_one() {
 
     let led = wait_until(SOON, "one leader", async || {
         let both = (leads(&world.operator).await, leads(&other).await);
-        if both.0 != both.1 { Ok(both) } else { Err(format!("{both:?}")) }
+        if both.0 == both.1 { Err(format!("{both:?}")) } else { Ok(both) }
     });
     if led.await.unwrap().1 {
         std::mem::swap(&mut world.operator, &mut other);
@@ -131,9 +139,14 @@ async fn two_replicas_do_the_work_of_one() {
     world.operator.sigkill();
     world.operator = other;
     world.until("east", "renamed", |object| object["status"]["name"] == "east-2").await;
-    let taken = wait_until(SOON, "the other to lead", async || {
-        if leads(&world.operator).await { Ok(()) } else { Err(String::new()) }
-    });
+    let taken =
+        wait_until(
+            SOON,
+            "the other to lead",
+            async || {
+                if leads(&world.operator).await { Ok(()) } else { Err(String::new()) }
+            },
+        );
     taken.await.unwrap();
     // A Deployment makes a new pod.
     let (mut third, _) = start(&world.bed).await;
@@ -156,7 +169,7 @@ async fn two_replicas_do_the_work_of_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn named_namespaces_are_enough() {
-    let world = simple(&["watch.namespaces={team-a}", "leaderElection.enabled=false"]).await;
+    let mut world = world_of_helm_4(&["watch.namespaces={team-a}", "leaderElection.enabled=false"]).await;
     plane_is_ready(&world).await;
     world.apply_all(vec![namespace("team-b"), cluster("team-b", "north", json!({}))]).await;
     world.cluster("east", json!({ "domain": "https://east.example.com" })).await;
@@ -177,9 +190,26 @@ async fn named_namespaces_are_enough() {
     assert!(refused.is_empty(), "{refused:#?}");
     let elsewhere: Vec<_> = mine.iter().filter(|event| event.namespace == "team-b").collect();
     assert!(elsewhere.is_empty(), "{elsewhere:#?}");
-    // With the default rights of all namespaces taken away it would see the other object all the same.
     let may = ["auth", "can-i", "list", "runaiclusters", "-n", "team-b", "--as", &user];
     assert!(!world.bed.kubectl(&may).await.unwrap().status.success());
+
+    // Helm 4 knows what it made, and leaves the definitions.
+    let helm = Tool::Helm4.find().await.unwrap();
+    helm_of(&world.bed, &helm, &["uninstall", RELEASE_NAME, "--namespace", OPERATOR_NAMESPACE]).await;
+    stop(&mut world.operator).await;
+    let left = world
+        .kubectl(&[
+            "get",
+            "deploy,role,rolebinding,service",
+            "-A",
+            "-l",
+            "app.kubernetes.io/managed-by=Helm",
+            "-o",
+            "name",
+        ])
+        .await;
+    assert_eq!(left, "");
+    assert!(world.get_in("team-b", "north").await.is_some());
 }
 
 /// Everything in the values: address, credentials, and the certification authority of a server with TLS.
@@ -208,7 +238,10 @@ async fn a_trial_needs_nothing_but_values() {
     ];
     release(&bed, "install", &chart(), &settings).await;
     let pod = pod(&bed).await;
-    assert!(!pod.env.iter().any(|(_, value)| value.contains("operator-secret")), "secrets do not lie in the environment");
+    assert!(
+        !pod.env.iter().any(|(_, value)| value.contains("operator-secret")),
+        "secrets do not lie in the environment"
+    );
     let (operator, login) = start(&bed).await;
     let mut world = World::around(room, bed, simulator, operator, login).await;
     plane_is_ready(&world).await;
@@ -222,6 +255,8 @@ async fn a_trial_needs_nothing_but_values() {
     assert!(writes.iter().all(|(operation, _)| *operation == Operation::Create), "{writes:?}");
     stop(&mut world.operator).await;
     assert_eq!(world.simulator.live_clusters().len(), 1);
-    let gone: Option<Value> = world.read("/api/v1/namespaces/runai-operator/configmaps/runai-operator-runai-cluster-operator-control-plane").await;
+    let gone: Option<Value> = world
+        .read("/api/v1/namespaces/runai-operator/configmaps/runai-operator-runai-cluster-operator-control-plane")
+        .await;
     assert_eq!(gone, None);
 }

@@ -48,9 +48,11 @@ async fn it_asks_again_and_tells_each_answer_once() {
 #[tokio::test]
 async fn it_refuses_what_is_no_address_at_once() {
     let tool = Tool::alone();
-    for (address, words) in
-        [("localhost:8081/readyz", "plain http"), ("https://operator:8081/readyz", "plain http"), ("readyz", "relative")]
-    {
+    for (address, words) in [
+        ("localhost:8081/readyz", "plain http"),
+        ("https://operator:8081/readyz", "plain http"),
+        ("readyz", "relative"),
+    ] {
         let said = tool.run(&["probe", "--timeout", "60s", address]).await.exits(1);
         said.notes(&[words, "it looks like http://HOST:PORT/readyz"]);
     }
