@@ -95,6 +95,8 @@ async fn helm_test(world: &World) {
     let [pod] = pods[..] else { panic!("{pods:?}") };
     let strict = "pod-security.kubernetes.io/enforce=restricted";
     world.kubectl(&["label", "namespace", OPERATOR_NAMESPACE, strict]).await;
+    // A controller of Kubernetes makes it in every namespace; here none runs.
+    world.kubectl(&["create", "serviceaccount", "default", "-n", OPERATOR_NAMESPACE]).await;
     let create = ["create", "--dry-run=server", "-n", OPERATOR_NAMESPACE, "-f", "-"];
     world.bed.kubectl_handle().ok_with_input(&create, &pod.to_string()).await.unwrap();
     let container = &pod["spec"]["containers"][0];
