@@ -39,6 +39,7 @@ async fn every_render_is_the_same() {
         let names: Vec<_> = documents(&first).iter().map(identity).collect();
         assert!(names.len() >= 2, "{file}: {names:?}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "twice the same object: {names:?}");
+        variables_are_named_once(&documents(&first));
     }
     let words = std::fs::read_dir(chart().join("templates")).unwrap().map(|entry| entry.unwrap().path());
     for path in words.filter(|path| path.is_file()) {
@@ -54,6 +55,20 @@ async fn every_render_is_the_same() {
             ".Release.IsUpgrade",
         ] {
             assert!(!text.contains(word), "{}: {word} differs from render to render", path.display());
+        }
+    }
+}
+
+/// Server-side apply, which Helm 4 uses, refuses two list items of one name.
+fn variables_are_named_once(documents: &[Value]) {
+    let helpers = std::fs::read_to_string(chart().join("templates/deployment.yaml")).unwrap();
+    for deployment in of_kind(documents, "Deployment") {
+        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
+        let names: Vec<_> = env.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
+        // The list that extraEnv is compared with holds all of the chart's own.
+        for name in names.iter().filter(|name| name.starts_with("RUNAI_") || name.starts_with("POD_")) {
+            assert!(helpers.contains(&format!("\"{name}\"")), "{name} is not in the list");
         }
     }
 }

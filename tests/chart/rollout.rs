@@ -250,12 +250,23 @@ async fn a_trial_needs_nothing_but_values() {
     world.cluster("east", json!({})).await;
     world.until_ready("east").await;
 
-    // A release that takes its definitions along lets objects go, and deregisters nothing.
+    // A release that takes its definitions along deregisters nothing, although its objects are being deleted.
     release(&world.bed, "upgrade", &chart(), &[&settings[..], &["crds.keep=false"]].concat()).await;
     uninstall(&world.bed).await;
+    let kind = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runaiclusters.runai-operator.io";
+    let going = world.read(kind).await.is_none_or(|kind| kind["metadata"]["deletionTimestamp"].is_string());
+    assert!(going, "the definition goes with the release");
+    // The pod is still there, and tries what it has no right to any more.
+    let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{}", crate::release::DEPLOYMENT);
+    let tried = wait_until(SOON, "a request that is refused", async || {
+        let events = world.bed.audit_events(None).unwrap();
+        let mine: Vec<_> = events.into_iter().filter(|event| event.user == user).collect();
+        if mine.iter().any(|event| event.code == 403) { Ok(()) } else { Err(format!("{:?}", mine.last())) }
+    });
+    tried.await.unwrap();
+    stop(&mut world.operator).await;
     let writes = remote_writes(&world.simulator);
     assert!(writes.iter().all(|(operation, _)| *operation == Operation::Create), "{writes:?}");
-    stop(&mut world.operator).await;
     assert_eq!(world.simulator.live_clusters().len(), 1);
     let gone: Option<Value> = world
         .read("/api/v1/namespaces/runai-operator/configmaps/runai-operator-runai-cluster-operator-control-plane")
