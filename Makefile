@@ -36,7 +36,7 @@ test: build kube tools ## all tests; builds what they need
 	  END { printf "total: %d passed, %d failed, %d ignored\n", passed, failed, ignored }' target/test.log
 	@exit $$(cat target/test.status)
 
-e2e: build kube ## only the tests with a real API server
+e2e: build kube tools ## only the tests with a real API server
 	cargo test --package testbed
 	cargo test --package $(OPERATOR) --test '*'
 
