@@ -1,8 +1,6 @@
 //! Install, upgrade, uninstall, install again; two replicas; named namespaces; a trial. On a real API server, with the
 //! operator as its Deployment starts it.
 
-use std::time::Duration;
-
 use runai_simulator::Operation;
 use serde_json::{Value, json};
 use testbed::{OPERATOR_NAMESPACE, OperatorProcess, RELEASE_NAME, TemporaryDirectory, Tool, wait_until};
@@ -160,11 +158,11 @@ async fn two_replicas_do_the_work_of_one() {
     assert_eq!((count(Operation::Create), count(Operation::Delete)), (1, 1), "{writes:?}");
     assert!((1..=2).contains(&count(Operation::Update)), "{writes:?}");
 
-    // A leader that ends in good order hands over at once.
+    // A leader that ends in good order hands over, and does not leave its Lease to run out.
     stop(&mut world.operator).await;
-    let taken = wait_until(Duration::from_secs(10), "the third to lead", async || {
-        if leads(&third).await { Ok(()) } else { Err(String::new()) }
-    });
+    assert!(world.operator.logs().unwrap().contains("lease released"));
+    let taken =
+        wait_until(SOON, "the third to lead", async || if leads(&third).await { Ok(()) } else { Err(String::new()) });
     taken.await.unwrap();
     stop(&mut third).await;
 }
@@ -252,6 +250,7 @@ async fn a_trial_needs_nothing_but_values() {
 
     // A release that takes its definitions along deregisters nothing, although its objects are being deleted.
     release(&world.bed, "upgrade", &chart(), &[&settings[..], &["crds.keep=false"]].concat()).await;
+    let since = jiff::Timestamp::now();
     uninstall(&world.bed).await;
     let kind = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/runaiclusters.runai-operator.io";
     let going = world.read(kind).await.is_none_or(|kind| kind["metadata"]["deletionTimestamp"].is_string());
@@ -259,7 +258,7 @@ async fn a_trial_needs_nothing_but_values() {
     // The pod is still there, and tries what it has no right to any more.
     let user = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{}", crate::release::DEPLOYMENT);
     let tried = wait_until(SOON, "a request that is refused", async || {
-        let events = world.bed.audit_events(None).unwrap();
+        let events = world.bed.audit_events(Some(since)).unwrap();
         let mine: Vec<_> = events.into_iter().filter(|event| event.user == user).collect();
         if mine.iter().any(|event| event.code == 403) { Ok(()) } else { Err(format!("{:?}", mine.last())) }
     });
