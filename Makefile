@@ -16,7 +16,7 @@ export RUST_TEST_THREADS ?= 6
 TOOLS := target/tools/bin
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds docs chart kube model chaos conformance fuzz mutants ci
+.PHONY: help demo up run test e2e lint fmt crds docs chart kube tools model chaos conformance fuzz mutants ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,11 +30,11 @@ up: build ## Kubernetes API, simulator and operator; stays up until Ctrl-C
 run: ## the operator against the cluster of KUBECONFIG
 	cargo run --package $(OPERATOR) -- run --namespace runai-operator
 
-test: build kube ## all tests; builds what they need
+test: build kube tools ## all tests; builds what they need
 	cargo test --workspace --doc
 	cargo run --quiet --package testbed -- suite
 
-e2e: build kube ## only the tests with a real API server
+e2e: build kube tools ## only the tests with a real API server
 	cargo test --package testbed
 	cargo test --package $(OPERATOR) --test '*'
 
@@ -52,16 +52,21 @@ fmt: ## format all code
 crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
 
-docs: ## run the recordings in docs/cli.md and docs/guides anew
+docs: ## write the pages that are made from the code: recordings, guides, values of the chart, metrics
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
+	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page
 
-chart: kube ## lint and render the chart
+chart: kube tools ## lint and render the chart, run its suites
 	target/kube/bin/helm lint --strict $(CHART)
 	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator --kube-version 1.36.0
+	target/kube/bin/helm-unittest --strict --file 'tests/*_test.yaml' $(CHART)
 
 kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
 	cargo run --package testbed -- kube
+
+tools: ## build what tests look at the chart with: Helm 4, helm-unittest, kubeconform, promtool (minutes, the first time)
+	cargo run --package testbed -- tools
 
 model: ## every history of bounded worlds, and every planted mistake (some minutes)
 	cargo run --package runai-model -- deep

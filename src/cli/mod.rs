@@ -7,6 +7,7 @@
 //! inventory, export, plan      read a control plane: connect -> kube, credentials
 //! doctor                       looks for what is wrong on the way to it: connect -> kube, credentials
 //! wait                         follows one object: kube
+//! probe                        asks a running operator whether it is ready
 //! completions, man             the command line itself
 //! output                       how all of them speak
 //! ```
@@ -20,6 +21,7 @@ mod kube;
 mod manual;
 mod output;
 mod plan;
+mod probe;
 mod run;
 mod wait;
 
@@ -34,6 +36,7 @@ pub use run::RunArgs;
 use crate::api::crds::{CrdError, crds_yaml};
 use crate::controller::RunError;
 use crate::domain::{Reason, Trouble};
+use crate::telemetry::ask::AskError;
 use crate::telemetry::logs::{self, LogFormat};
 
 /// The binary's own name.
@@ -88,6 +91,12 @@ enum Command {
     ///
     /// Exit code: 0 reached, 124 time is up, 130 interrupted, 1 cannot be reached any more.
     Wait(wait::WaitArgs),
+    /// Ask a running operator whether it is ready: probe http://HOST:8081/readyz
+    ///
+    /// For places without a shell, such as the image of the operator itself. Prints the answer.
+    ///
+    /// Exit code: 0 ready, 1 not ready or no answer.
+    Probe(probe::ProbeArgs),
     /// Print completions for a shell.
     Completions(manual::CompletionsArgs),
     /// Write the man pages of all commands.
@@ -121,6 +130,9 @@ pub enum CliError {
     /// A control plane cannot be connected or does not answer.
     #[error("{0}")]
     ControlPlane(String),
+    /// See [`AskError`].
+    #[error(transparent)]
+    Probe(#[from] AskError),
     /// Standard output is closed, or there are no threads to be had.
     #[error("{0}")]
     Io(#[from] std::io::Error),
@@ -178,6 +190,7 @@ pub fn execute(invocation: Invocation) -> Result<ExitCode, CliError> {
         Command::Export(args) => once(export::execute(*args)),
         Command::Plan(args) => once(plan::execute(*args)),
         Command::Wait(args) => once(wait::execute(args)),
+        Command::Probe(args) => once(probe::execute(args)),
         Command::Completions(args) => manual::completions(&args, Cli::command(), &program),
         Command::Man(args) => manual::man(&args, Cli::command()),
     }

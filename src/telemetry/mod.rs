@@ -7,8 +7,10 @@
 //! - [`metrics`]: the counters and histograms of the operator; [`objects`] holds the series that live and die
 //!   with an object.
 //! - [`health`]: readiness gates and liveness heartbeats.
-//! - [`serve`]: the two HTTP servers, `/metrics` on one address, `/livez` and `/readyz` on another.
+//! - [`serve`]: the two HTTP servers, `/metrics` on one address, `/livez` and `/readyz` on another; [`ask`] is their
+//!   client.
 
+pub mod ask;
 pub mod health;
 pub mod logs;
 pub mod metrics;

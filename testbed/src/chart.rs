@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::{Error, Testbed, binaries::workspace_dir};
+use crate::{Error, Testbed, gobuild::workspace_dir};
 
 /// The Helm release.
 pub const RELEASE_NAME: &str = "runai-operator";

@@ -208,9 +208,17 @@ impl Testbed {
     /// # Errors
     /// [`Error::Io`] when it cannot be started.
     pub async fn helm(&self, args: &[&str]) -> Result<Output, Error> {
+        self.run_helm(&self.binaries.helm, args).await
+    }
+
+    /// The same with another version of helm.
+    ///
+    /// # Errors
+    /// As [`Testbed::helm`].
+    pub async fn run_helm(&self, helm: &Path, args: &[&str]) -> Result<Output, Error> {
         let homes = ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"];
         let env = homes.map(|name| (name, self.directory.path().join("helm")));
-        kubectl::run(&self.binaries.helm, self.kubeconfig(), env, args, None).await
+        kubectl::run(helm, self.kubeconfig(), env, args, None).await
     }
 
     /// A kubeconfig that holds nothing but a token of this service account (24 h), with its namespace as the default.

@@ -1,7 +1,9 @@
 //! A real Kubernetes API on loopback for tests and demonstrations.
 //!
 //! ```text
-//! binaries  finds or builds etcd, kube-apiserver, ...       (slow only once, under a lock)
+//! binaries  etcd, kube-apiserver, ...: finds or builds them
+//! tools     helm 4, promtool, ...: what tests look at the chart with
+//! gobuild   builds a program of a pinned Go module          (slow only once, under a lock)
 //! pki       certificates and keys of one testbed
 //! reaper    ends the children when this process dies, even by SIGKILL
 //! directory temporary directories
@@ -9,6 +11,7 @@
 //! cluster   Testbed: etcd + API server + controller manager, restarts, kubeconfigs
 //! kubectl   kubectl and helm against any kubeconfig
 //! chart     renders the chart and applies everything but its Deployments
+//! pod       a rendered Deployment as a process
 //! operator  the operator process beside it: signals, readiness, metrics, memory
 //! audit     who asked the API server for what
 //! proxy     TCP between a client and a server, and what may go wrong on the way
@@ -26,27 +29,33 @@ mod chart;
 mod cluster;
 mod directory;
 mod error;
+mod gobuild;
 mod kubeconfig;
 mod kubectl;
 mod operator;
 mod pki;
+mod pod;
 mod ports;
 mod process;
 mod proxy;
 mod reaper;
+mod tools;
 mod wait;
 
 pub use audit::{AuditEvent, RequestKey, count_by_user};
-pub use binaries::{Binaries, build_all, find_all, workspace_dir};
+pub use binaries::{Binaries, build_all, find_all};
 pub use chart::{OPERATOR_NAMESPACE, RELEASE_NAME};
 pub use cluster::{Options, Testbed};
 pub use directory::TemporaryDirectory;
 pub use error::Error;
+pub use gobuild::workspace_dir;
 pub use kubeconfig::Login;
 pub use kubectl::{Kubectl, Output};
 pub use operator::{OperatorOptions, OperatorProcess};
+pub use pod::Pod;
 pub use ports::free_ports;
 pub use proxy::Proxy;
+pub use tools::Tool;
 pub use wait::wait_until;
 
 /// Makes aws-lc-rs the TLS provider of this process; repeating it does no harm.

@@ -14,7 +14,7 @@ use std::{
 use rustix::process::Signal;
 
 use crate::{
-    Error, OPERATOR_NAMESPACE, ports,
+    Error, OPERATOR_NAMESPACE, Pod, ports,
     process::{Process, tail},
     wait_until,
 };
@@ -92,10 +92,6 @@ impl OperatorProcess {
     /// # Errors
     /// [`Error::Missing`] without the binary, [`Error::Io`] when it cannot be started.
     pub fn start(options: &OperatorOptions) -> Result<Self, Error> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        if !options.binary.is_file() {
-            return Err(Error::Missing { what: "the operator's binary".to_owned(), path: options.binary.clone() });
-        }
         let [metrics, health] = ports::free_ports()?.map(|port: u16| format!("127.0.0.1:{port}"));
         let mut command = Command::new(&options.binary);
         command
@@ -105,8 +101,30 @@ impl OperatorProcess {
             .args(&options.args)
             .env("KUBECONFIG", &options.kubeconfig)
             .envs(options.env.iter().map(|(name, value)| (name, value)));
+        Self::launch(command, &options.log_directory, metrics, health)
+    }
+
+    /// Starts it as the container of a pod: with its arguments and its environment, and nothing else.
+    ///
+    /// # Errors
+    /// As [`OperatorProcess::start`]; [`Error::State`] when the pod has no ports `metrics` and `health`.
+    pub fn start_pod(binary: impl Into<PathBuf>, pod: &Pod, log_directory: &Path) -> Result<Self, Error> {
+        let port = |name: &str| pod.ports.get(name).cloned().ok_or_else(|| Error::State(format!("no port {name}")));
+        let mut command = Command::new(binary.into());
+        command.args(&pod.args).env_clear().envs(pod.env.iter().map(|(name, value)| (name, value)));
+        // In a pod the token and the address of the API lie in files and variables of their own.
+        command.env("KUBECONFIG", pod.login.kubeconfig());
+        Self::launch(command, log_directory, port("metrics")?, port("health")?)
+    }
+
+    fn launch(mut command: Command, log_directory: &Path, metrics: String, health: String) -> Result<Self, Error> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let binary = Path::new(command.get_program()).to_owned();
+        if !binary.is_file() {
+            return Err(Error::Missing { what: "the operator's binary".to_owned(), path: binary });
+        }
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let log = options.log_directory.join(format!("operator-{number}.log"));
+        let log = log_directory.join(format!("operator-{number}.log"));
         let process = Process::start("the operator", &mut command, &log)?;
         let http = reqwest::Client::builder()
             .no_proxy()

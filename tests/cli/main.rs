@@ -16,6 +16,7 @@ mod doctor;
 mod doctor_kubernetes;
 mod manual;
 mod planning;
+mod probing;
 mod recordings;
 mod roundtrip;
 mod tool;

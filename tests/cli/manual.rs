@@ -5,12 +5,13 @@ use std::os::unix::fs::symlink;
 
 use crate::tool::{Said, Tool};
 
-const COMMANDS: [&str; 9] = ["run", "crds", "doctor", "inventory", "export", "plan", "wait", "completions", "man"];
+const COMMANDS: [&str; 10] =
+    ["run", "crds", "doctor", "inventory", "export", "plan", "wait", "probe", "completions", "man"];
 
 #[tokio::test]
 async fn every_command_has_a_man_page() {
     let tool = Tool::alone();
-    let said = tool.run(&["man", "--output-dir", "pages"]).await.exits(0).notes(&["10 man pages written to pages"]);
+    let said = tool.run(&["man", "--output-dir", "pages"]).await.exits(0).notes(&["11 man pages written to pages"]);
     assert_eq!(said.stdout, "");
     let pages = tool.directory().join("pages");
     let files: BTreeSet<_> =

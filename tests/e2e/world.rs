@@ -89,18 +89,36 @@ impl World {
         let room = ROOM.acquire().await.unwrap();
         let options = Options { controller_manager: setup.controller_manager, ..Options::default() };
         let bed = Testbed::start(options).await.unwrap();
+        // Roles in named namespaces need these.
+        bed.kubectl_apply(&namespace(TEAM).to_string()).await.unwrap();
         bed.install_chart(setup.chart).await.unwrap();
         let simulator = Simulator::start(setup.simulator).unwrap();
         let login =
             bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, "runai-operator-runai-cluster-operator").await.unwrap();
         let operator = start_operator(&bed, &login, &setup.args, setup.log);
-        let client = bed.client().await.unwrap();
-        let mut world = Self { operator, simulator, bed, login, client, args: setup.args, log: setup.log, _room: room };
+        let mut world = Self::around(room, bed, simulator, operator, login).await;
+        (world.args, world.log) = (setup.args, setup.log);
         world.connect_secret("connection", &[]).await;
         world.apply(&control_plane("default", "connection", &setup.control_plane)).await;
-        world.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": TEAM } })).await;
         world.operator.wait_ready(SOON).await.unwrap();
         world
+    }
+
+    /// A world of parts that were started elsewhere, with the permit for its testbed.
+    pub async fn around(
+        room: SemaphorePermit<'static>,
+        bed: Testbed,
+        simulator: Simulator,
+        operator: OperatorProcess,
+        login: Login,
+    ) -> Self {
+        let client = bed.client().await.unwrap();
+        Self { operator, simulator, bed, login, client, args: Vec::new(), log: "info", _room: room }
+    }
+
+    /// The permit for one testbed.
+    pub async fn room() -> SemaphorePermit<'static> {
+        ROOM.acquire().await.unwrap()
     }
 
     // ---- the operator ----
@@ -345,6 +363,10 @@ fn start_operator(bed: &Testbed, login: &Login, args: &[String], log: &str) -> O
         options = options.arg("--leader-elect=false");
     }
     OperatorProcess::start(&options.env("RUST_LOG", log)).unwrap()
+}
+
+pub fn namespace(name: &str) -> Value {
+    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
 }
 
 pub fn control_plane(name: &str, secret: &str, spec: &Value) -> Value {

@@ -10,15 +10,24 @@ use crate::chart::{ACCOUNT, render};
 use crate::roles::{Right, granted, is_kind};
 use crate::world::{SOON, Setup, TEAM, World, condition, control_plane, uuid};
 
+/// The values that grant most.
+const EVERYWHERE: &[&str] = &["installInfo.enabled=true"];
+/// The same in one namespace.
+const IN_ONE_NAMESPACE: &[&str] = &["installInfo.enabled=true", "watch.namespaces={team-a}"];
+
 /// Does everything that the operator can do, with everything that it can be told.
-async fn everything(files: &TemporaryDirectory) -> World {
+async fn everything(files: &TemporaryDirectory, chart: &'static [&'static str]) -> World {
     let brought = files.path().join("control-plane.yaml");
     let manifest = control_plane("brought", "connection", &json!({ "pollInterval": "5s" }));
     std::fs::write(&brought, manifest.to_string()).unwrap();
     let flag = format!("--default-control-plane={}", brought.display());
     let team = json!({ "matchLabels": { "kubernetes.io/metadata.name": TEAM } });
-    let setup = Setup { chart: &["installInfo.enabled=true"], ..Setup::default() }
-        .args(&["--leader-elect", &flag])
+    let mut args = vec!["--leader-elect", &flag];
+    if chart == IN_ONE_NAMESPACE {
+        args.push("--watch-namespaces=team-a");
+    }
+    let setup = Setup { chart, ..Setup::default() }
+        .args(&args)
         .simulator(|config| config.tls.enabled = true)
         .control_plane(json!({
             "pollInterval": "5s", "allowedNamespaces": team, "adoptionNamespaces": team,
@@ -42,9 +51,28 @@ async fn everything(files: &TemporaryDirectory) -> World {
     world.cluster("stays", json!({})).await;
     world.until_ready("stays").await;
     credentials(&world).await;
+    control_plane_says_twice(&world).await;
     world.delete("east").await;
     world.until_gone("east").await;
     world
+}
+
+/// The second Event of a kind about a control plane, which lies elsewhere than those about objects.
+async fn control_plane_says_twice(world: &World) {
+    let ready = async |status: &str| {
+        let what = format!("the control plane to be Ready={status}");
+        let reached = wait_until(SOON, &what, async || {
+            let plane = world.plane("default").await;
+            if condition(&plane, "Ready").0 == status { Ok(()) } else { Err(plane["status"].to_string()) }
+        });
+        reached.await.unwrap_or_else(|error| panic!("{error}\n--- operator\n{}", world.tail()));
+    };
+    for _ in 0..2 {
+        world.connect_secret("connection", &[("url", "no address")]).await;
+        ready("False").await;
+        world.connect_secret("connection", &[]).await;
+        ready("True").await;
+    }
 }
 
 /// Published, changed and taken away again.
@@ -110,13 +138,28 @@ fn is_operator(event: &AuditEvent) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_granted_is_used_and_nothing_is_missing() {
+    compare(EVERYWHERE).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_granted_in_named_namespaces_is_used_and_nothing_is_missing() {
+    let granted = compare(IN_ONE_NAMESPACE).await;
+    let everywhere: BTreeSet<_> =
+        granted.iter().filter(|right| right.namespace.is_none()).map(|right| right.resource.as_str()).collect();
+    let without_a_place =
+        ["customresourcedefinitions", "namespaces", "runaicontrolplanes", "runaicontrolplanes/status"];
+    assert_eq!(everywhere, without_a_place.into());
+}
+
+/// Compares the rights with the requests of one life of everything; returns the rights.
+async fn compare(chart: &'static [&'static str]) -> BTreeSet<Right> {
     let files = TemporaryDirectory::create().unwrap();
-    let mut world = everything(&files).await;
+    let mut world = everything(&files, chart).await;
     only_its_own_fields(&world).await;
     // A watch enters the log when it ends.
     world.operator.sigterm_and_wait(SOON).await.unwrap();
 
-    let documents = render(&world.bed, &["installInfo.enabled=true"]).await;
+    let documents = render(&world.bed, chart).await;
     let granted = granted(&documents, ACCOUNT);
     assert!(granted.len() > 20, "{granted:#?}");
     let unused = wait_until(SOON, "all rights in the audit log", async || {
@@ -143,4 +186,5 @@ async fn what_is_granted_is_used_and_nothing_is_missing() {
     assert!(refused.is_empty(), "{refused:#?}");
     assert!(documents.iter().any(|document| is_kind("Deployment")(&document)), "the whole chart was looked at");
     assert_eq!(condition(&world.get("stays").await.unwrap(), "Ready").0, "True");
+    granted
 }

@@ -3,18 +3,23 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{/* Base of object names. At most 50 characters, so that every suffix still fits into 63. */}}
+{{/* Base of object names. At most 46 characters, so that every suffix still fits into 63. */}}
 {{- define "operator.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
 {{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 50 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
+{{- end -}}
+
+{{/* Namespace of the operator. */}}
+{{- define "operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
 {{- end -}}
 
 {{/* Labels that select the pods. They never change. */}}
@@ -23,14 +28,14 @@ app.kubernetes.io/name: {{ include "operator.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{/* Labels of every object; an object's own labels come as "extra". */}}
+{{/* Labels of every object; an object's own labels come as "extra", and go first. */}}
 {{- define "operator.labels" -}}
 {{- $root := .root | default . -}}
 {{- $labels := dict
       "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
       "app.kubernetes.io/version" $root.Chart.AppVersion
       "app.kubernetes.io/managed-by" $root.Release.Service -}}
-{{- $labels = merge $labels (include "operator.selectorLabels" $root | fromYaml) (.extra | default dict) $root.Values.commonLabels -}}
+{{- $labels = merge (dict) (.extra | default dict) $labels (include "operator.selectorLabels" $root | fromYaml) $root.Values.commonLabels -}}
 {{- toYaml $labels -}}
 {{- end -}}
 
@@ -41,6 +46,13 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- else -}}
 {{- default "default" .Values.serviceAccount.name -}}
 {{- end -}}
+{{- end -}}
+
+{{/* The operator's account, as the subject of a binding. */}}
+{{- define "operator.subject" -}}
+kind: ServiceAccount
+name: {{ include "operator.serviceAccountName" . }}
+namespace: {{ include "operator.namespace" . }}
 {{- end -}}
 
 {{/* The image, with a digest where one is given. */}}
@@ -66,4 +78,50 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- range $names | uniq }}
 - name: {{ . | quote }}
 {{- end -}}
+{{- end -}}
+
+{{/*
+The RunaiControlPlane "default" of the values, or nothing. Refuses values that contradict each other.
+*/}}
+{{- define "operator.controlPlane" -}}
+{{- $plane := .Values.controlPlane -}}
+{{- $trial := or $plane.url $plane.clientID $plane.clientSecret -}}
+{{- $ca := .Values.customCA -}}
+{{- if and $plane.existingSecret $trial -}}
+{{- fail "controlPlane: set existingSecret, or url, clientID and clientSecret, not both" -}}
+{{- end -}}
+{{- if and $trial (not (and $plane.url $plane.clientID $plane.clientSecret)) -}}
+{{- fail "controlPlane: a trial needs url, clientID and clientSecret, all three" -}}
+{{- end -}}
+{{- if and $ca.secretName $ca.configMapName -}}
+{{- fail "customCA: set secretName or configMapName, not both" -}}
+{{- end -}}
+{{- $hasCA := or $ca.secretName $ca.configMapName -}}
+{{- if or $plane.existingSecret $trial -}}
+{{- $spec := dict "connectionSecretRef" (dict "name" (include "operator.connectionSecret" .)) -}}
+{{- if $hasCA -}}
+{{- $kind := empty $ca.secretName | ternary "ConfigMap" "Secret" -}}
+{{- $_ := set $spec "caBundleRef" (dict "kind" $kind "name" (or $ca.secretName $ca.configMapName) "key" $ca.key) -}}
+{{- end -}}
+{{- range list "connectionSecretRef" "caBundleRef" -}}
+{{- if hasKey $plane.spec . -}}
+{{- fail (printf "controlPlane.spec: %s comes from %s" . (eq . "caBundleRef" | ternary "customCA" "controlPlane.existingSecret, or from the trial's values")) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (dict
+      "apiVersion" "runai-operator.io/v1alpha1" "kind" "RunaiControlPlane"
+      "metadata" (dict "name" "default") "spec" (merge (dict) $spec $plane.spec)) -}}
+{{- else if or $hasCA $plane.spec -}}
+{{- fail "customCA and controlPlane.spec are about the control plane of these values: set controlPlane.existingSecret too, or write them into your own RunaiControlPlane" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Name of the Secret that leads to it. */}}
+{{- define "operator.connectionSecret" -}}
+{{- default (printf "%s-connection" (include "operator.fullname" .)) .Values.controlPlane.existingSecret -}}
+{{- end -}}
+
+{{/* Label job of the operator's series. */}}
+{{- define "operator.job" -}}
+{{- default (include "operator.fullname" .) .Values.prometheusRule.job -}}
 {{- end -}}

@@ -23,6 +23,8 @@ struct Cli {
 enum Command {
     /// Builds the Kubernetes binaries that are missing or outdated (minutes, the first time).
     Kube,
+    /// Builds the programs that look at the chart (minutes, the first time).
+    Tools,
     /// Starts everything and stays up until Ctrl-C.
     Up(Beside),
     /// Takes one RunaiCluster through its life and prints what kubectl shows at every step. With KUBECONFIG set it uses
@@ -50,6 +52,7 @@ async fn main() -> ExitCode {
     testbed::install_crypto_provider();
     let outcome = match Cli::parse().command {
         Command::Kube => kube().await,
+        Command::Tools => tools().await,
         Command::Up(beside) => until_signal(up::run(beside.operator)).await,
         Command::Demo(beside) => demo::run(beside.operator, interrupted()).await,
         Command::Suite { lanes, names } => until_signal(suite::run(lanes, &names)).await,
@@ -67,6 +70,13 @@ async fn kube() -> Result<(), testbed::Error> {
     let binaries = testbed::find_all().await?;
     for path in [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm] {
         println!("{}", path.display());
+    }
+    Ok(())
+}
+
+async fn tools() -> Result<(), testbed::Error> {
+    for tool in testbed::Tool::ALL {
+        println!("{}", tool.find().await?.display());
     }
     Ok(())
 }

@@ -1,0 +1,61 @@
+//! Programs that tests look at the chart with, each built from a Go module of its own, when it is first asked for.
+//!
+//! Owns which they are, and their modules. Does not know what they are asked.
+
+use std::path::PathBuf;
+
+use crate::{Error, gobuild::Module};
+
+/// A program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tool {
+    /// Helm 4, beside the Helm 3 of [`crate::Binaries`].
+    Helm4,
+    /// Runs the suites in the chart's `tests/`.
+    HelmUnittest,
+    /// Compares manifests with JSON schemas.
+    Kubeconform,
+    /// Checks metrics, and runs the tests of alerts.
+    Promtool,
+}
+
+impl Tool {
+    /// All.
+    pub const ALL: [Self; 4] = [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool];
+
+    /// Name of the program, directory of its module, and Go package.
+    const fn source(self) -> (&'static str, &'static str, &'static str) {
+        match self {
+            Self::Helm4 => ("helm4", "testbed/tools/helm4", "helm.sh/helm/v4/cmd/helm"),
+            Self::HelmUnittest => (
+                "helm-unittest",
+                "testbed/tools/helm-unittest",
+                "github.com/helm-unittest/helm-unittest/cmd/helm-unittest",
+            ),
+            Self::Kubeconform => {
+                ("kubeconform", "testbed/tools/kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
+            }
+            Self::Promtool => ("promtool", "testbed/tools/promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+        }
+    }
+
+    /// Build tags.
+    const fn tags(self) -> &'static str {
+        match self {
+            // Without the ways to find targets in a dozen clouds, which nothing here asks for: a minute in place of five.
+            Self::Promtool => "remove_all_sd",
+            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform => "",
+        }
+    }
+
+    /// Builds it if it is missing or outdated, with progress lines on stderr. Returns where it is.
+    ///
+    /// # Errors
+    /// As [`crate::find_all`].
+    pub async fn find(self) -> Result<PathBuf, Error> {
+        let (name, dir, package) = self.source();
+        let module = Module::open(dir, "once, a minute or two on two cores", self.tags(), |_| Ok("-s -w".to_owned()))?;
+        module.build(&[(name, package)]).await?;
+        Ok(module.bin.join(name))
+    }
+}
