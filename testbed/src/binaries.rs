@@ -1,4 +1,4 @@
-//! Finds the Kubernetes binaries, or builds them from the pinned Go module `testbed/kube`.
+//! Finds the Go binaries, or builds them from the pinned Go modules `testbed/kube` and `testbed/judges`.
 //!
 //! Owns the cache `target/kube/bin`, its stamps and its lock. Does not know what the binaries are started for.
 
@@ -17,14 +17,34 @@ use crate::{
     process::{self, Process},
 };
 
-/// Name and Go package of every binary.
-const PACKAGES: [(&str, &str); 5] = [
-    ("etcd", "go.etcd.io/etcd/server/v3"),
-    ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
-    ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
-    ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
-    ("helm", "helm.sh/helm/v3/cmd/helm"),
-];
+/// A Go module with its binaries.
+#[derive(Clone, Copy)]
+struct Module {
+    /// Below the workspace.
+    folder: &'static str,
+    /// Name and Go package of every binary.
+    packages: &'static [(&'static str, &'static str)],
+    /// How long a first build takes.
+    takes: &'static str,
+}
+
+const KUBE: Module = Module {
+    folder: "testbed/kube",
+    packages: &[
+        ("etcd", "go.etcd.io/etcd/server/v3"),
+        ("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+        ("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+        ("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+        ("helm", "helm.sh/helm/v3/cmd/helm"),
+    ],
+    takes: "about 6 minutes for all on two cores, the first time",
+};
+/// Compiled on top of [`KUBE`], with which it shares the versions of the Kubernetes libraries.
+const JUDGES: Module = Module {
+    folder: "testbed/judges",
+    packages: &[("judges", ".")],
+    takes: "about 3 minutes on two cores, the first time",
+};
 /// The module whose version go.mod pins and the binaries report.
 const KUBERNETES: &str = "k8s.io/kubernetes ";
 const PROGRESS_EVERY: Duration = Duration::from_secs(15);
@@ -59,7 +79,7 @@ pub fn workspace_dir() -> &'static Path {
 /// [`Error::GoMissing`], [`Error::GoTooOld`], [`Error::Build`], or [`Error::Io`] for the cache directory.
 pub async fn find_all() -> Result<Binaries, Error> {
     let assets = std::env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty()).map(PathBuf::from);
-    locate(&Cache::new()?, assets.as_deref()).await
+    locate(&Cache::new(KUBE)?, assets.as_deref()).await
 }
 
 /// As [`find_all`], but for the cache alone: `KUBEBUILDER_ASSETS` is not looked at.
@@ -67,13 +87,26 @@ pub async fn find_all() -> Result<Binaries, Error> {
 /// # Errors
 /// As [`find_all`].
 pub async fn build_all() -> Result<Binaries, Error> {
-    locate(&Cache::new()?, None).await
+    locate(&Cache::new(KUBE)?, None).await
+}
+
+/// Finds or builds the program that says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
+///
+/// # Errors
+/// As [`find_all`].
+pub async fn judges() -> Result<PathBuf, Error> {
+    let cache = Cache::new(JUDGES)?;
+    let missing: Vec<_> = JUDGES.packages.iter().copied().filter(|(name, _)| !cache.is_current(name)).collect();
+    if !missing.is_empty() {
+        cache.build(&missing).await?;
+    }
+    Ok(cache.bin.join("judges"))
 }
 
 async fn locate(cache: &Cache, assets: Option<&Path>) -> Result<Binaries, Error> {
     let given = |name: &str| assets.map(|dir| dir.join(name)).filter(|path| path.is_file());
-    let missing: Vec<_> =
-        PACKAGES.into_iter().filter(|(name, _)| given(name).is_none() && !cache.is_current(name)).collect();
+    let packages = KUBE.packages.iter().copied();
+    let missing: Vec<_> = packages.filter(|(name, _)| given(name).is_none() && !cache.is_current(name)).collect();
     if !missing.is_empty() {
         cache.build(&missing).await?;
     }
@@ -96,18 +129,16 @@ struct Cache {
     go: PathBuf,
     /// The least Go version, from go.mod.
     go_version: String,
-    /// Changes with the module and the flags.
+    /// Changes with the module, its sources and the flags.
     stamp: String,
+    takes: &'static str,
 }
 
 impl Cache {
-    fn new() -> Result<Self, Error> {
-        let module = workspace_dir().join("testbed/kube");
-        let read = |name: &str| {
-            let path = module.join(name);
-            fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))
-        };
-        let (go_mod, go_sum) = (read("go.mod")?, read("go.sum")?);
+    fn new(of: Module) -> Result<Self, Error> {
+        let module = workspace_dir().join(of.folder);
+        let read = |path: &Path| fs::read_to_string(path).map_err(Error::io(path.display().to_string()));
+        let (go_mod, go_sum) = (read(&module.join("go.mod"))?, read(&module.join("go.sum"))?);
         let field = |prefix: &str| {
             let rest = go_mod.lines().find_map(|line| line.trim().strip_prefix(prefix));
             rest.and_then(|rest| rest.split_whitespace().next()).ok_or_else(|| Error::Parse {
@@ -115,9 +146,13 @@ impl Cache {
                 detail: format!("no line `{prefix}...`"),
             })
         };
-        let ldflags = ldflags(field(KUBERNETES)?);
+        let ldflags = if of.folder == KUBE.folder { ldflags(field(KUBERNETES)?) } else { "-s -w".to_owned() };
+        let mut parts = vec![go_mod.clone(), go_sum, ldflags.clone()];
+        for source in sources(&module)? {
+            parts.push(read(&source)?);
+        }
         let mut hash = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        for part in [&go_mod, &go_sum, &ldflags] {
+        for part in parts {
             hash.update(part.as_bytes());
             hash.update(&[0]);
         }
@@ -130,6 +165,7 @@ impl Cache {
             go: PathBuf::from("go"),
             go_version,
             stamp,
+            takes: of.takes,
         })
     }
 
@@ -171,7 +207,7 @@ impl Cache {
             match file.try_lock() {
                 Ok(()) => return Ok(file),
                 Err(TryLockError::WouldBlock) => {
-                    progress.tick("waiting for another process that builds the Kubernetes binaries");
+                    progress.tick("waiting for another process that builds Go binaries");
                     sleep(LOOK_EVERY).await;
                 }
                 Err(TryLockError::Error(source)) => return Err(Error::Io { what: what(), source }),
@@ -209,7 +245,7 @@ impl Cache {
         command.args(["build", "-trimpath", "-ldflags", &self.ldflags, "-o"]).arg(&fresh).arg(package);
         let mut go = Process::start("go build", command.current_dir(&self.module), &log_file)?;
         let mut progress = Progress::new();
-        progress.say(&format!("building {name} (about 6 minutes for all on two cores, the first time)"));
+        progress.say(&format!("building {name} ({})", self.takes));
         let status = loop {
             if let Some(status) = go.status() {
                 break status;
@@ -229,6 +265,20 @@ impl Cache {
         progress.say(&format!("built {name}"));
         Ok(())
     }
+}
+
+/// The Go files of a module, in order. The one of Kubernetes has none.
+fn sources(module: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = || Error::io(module.display().to_string());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(module).map_err(failed())? {
+        let path = entry.map_err(failed())?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The version that the binaries report; without it the API server says v0.0.0 and refuses to compare versions.
@@ -273,7 +323,7 @@ mod tests {
 
     #[test]
     fn the_version_comes_from_go_mod() {
-        let cache = Cache::new().unwrap();
+        let cache = Cache::new(KUBE).unwrap();
         assert!(cache.ldflags.contains("version.gitVersion=v1."), "{}", cache.ldflags);
         assert!(cache.go_version.starts_with("1."), "{}", cache.go_version);
         assert_eq!(
@@ -286,7 +336,7 @@ mod tests {
     #[test]
     fn a_changed_module_makes_a_binary_outdated() {
         let dir = TemporaryDirectory::create().unwrap();
-        let cache = Cache { bin: dir.path().to_owned(), ..Cache::new().unwrap() };
+        let cache = Cache { bin: dir.path().to_owned(), ..Cache::new(KUBE).unwrap() };
         fs::write(dir.path().join("etcd"), "").unwrap();
         assert!(!cache.is_current("etcd"), "a binary without a stamp is of unknown origin");
         fs::write(cache.stamp_file("etcd"), &cache.stamp).unwrap();
@@ -295,11 +345,23 @@ mod tests {
         assert!(!changed.is_current("etcd"));
     }
 
+    #[test]
+    fn a_changed_source_makes_a_binary_outdated() {
+        let dir = TemporaryDirectory::create().unwrap();
+        for name in ["go.mod", "go.sum", "main.go", "health.go", "README.md"] {
+            fs::write(dir.path().join(name), "go 1.26.0\n").unwrap();
+        }
+        let found = sources(dir.path()).unwrap();
+        assert_eq!(found, [dir.path().join("health.go"), dir.path().join("main.go")]);
+        assert_ne!(Cache::new(KUBE).unwrap().stamp, Cache::new(JUDGES).unwrap().stamp);
+        assert_eq!(sources(&workspace_dir().join(KUBE.folder)).unwrap(), Vec::<PathBuf>::new());
+    }
+
     /// A cache in a directory of its own, with a script in place of go that behaves by its name.
     fn with_go(dir: &TemporaryDirectory, name: &str) -> Cache {
         let go = dir.path().join(name);
         std::os::unix::fs::symlink(workspace_dir().join("testbed/tests/fake_go.sh"), &go).unwrap();
-        Cache { bin: dir.path().join("bin"), go, ..Cache::new().unwrap() }
+        Cache { bin: dir.path().join("bin"), go, ..Cache::new(KUBE).unwrap() }
     }
 
     #[tokio::test]
@@ -330,7 +392,7 @@ mod tests {
         assert_eq!((one.etcd, one.helm), (assets.join("etcd"), cache.bin.join("helm")));
         assert!(two.kubectl.is_file());
         let built = fs::read_to_string(dir.path().join("built")).unwrap();
-        let expected: Vec<_> = PACKAGES[1..].iter().map(|(_, package)| *package).collect();
+        let expected: Vec<_> = KUBE.packages[1..].iter().map(|(_, package)| *package).collect();
         assert_eq!(built.lines().collect::<Vec<_>>(), expected, "no package is built twice");
     }
 }

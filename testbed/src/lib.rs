@@ -37,7 +37,7 @@ mod reaper;
 mod wait;
 
 pub use audit::{AuditEvent, RequestKey, count_by_user};
-pub use binaries::{Binaries, build_all, find_all, workspace_dir};
+pub use binaries::{Binaries, build_all, find_all, judges, workspace_dir};
 pub use chart::{OPERATOR_NAMESPACE, RELEASE_NAME};
 pub use cluster::{Options, Testbed};
 pub use directory::TemporaryDirectory;

@@ -55,7 +55,8 @@ async fn main() -> ExitCode {
 
 async fn kube() -> Result<(), testbed::Error> {
     let binaries = testbed::find_all().await?;
-    for path in [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm] {
+    let judges = testbed::judges().await?;
+    for path in [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm, judges] {
         println!("{}", path.display());
     }
     Ok(())
