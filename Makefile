@@ -16,7 +16,7 @@ export RUST_TEST_THREADS ?= 6
 TOOLS := target/tools/bin
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds docs chart kube model chaos conformance fuzz mutants ci
+.PHONY: help demo up run test e2e lint fmt crds docs recordings chart kube model chaos conformance fuzz mutants ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,11 +57,14 @@ crds: ## write the CRDs from the code, into crds/ and the chart
 docs: ## run the recordings in docs/cli.md anew
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 
+recordings: kube ## run the recordings in docs/kubectl.md and below gitops/ anew
+	UPDATE_GITOPS=1 cargo test --quiet --workspace --test gitops -- kubectl recordings
+
 chart: kube ## lint and render the chart
 	target/kube/bin/helm lint --strict $(CHART)
 	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator --kube-version 1.36.0
 
-kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
+kube: ## build the Go binaries of the testbed: Kubernetes, helm, the GitOps judges (minutes, the first time)
 	cargo run --package testbed -- kube
 
 model: ## every history of bounded worlds, and every planted mistake (some minutes)

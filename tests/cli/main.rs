@@ -8,6 +8,9 @@ mod world;
 #[path = "../security/roles.rs"]
 mod roles;
 
+#[path = "../support/page.rs"]
+mod page;
+
 mod alone;
 mod doctor;
 mod doctor_kubernetes;

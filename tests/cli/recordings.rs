@@ -10,6 +10,7 @@ use serde_json::json;
 use testbed::OPERATOR_NAMESPACE;
 use uuid::Uuid;
 
+use crate::page::play;
 use crate::tool::{Tool, changes};
 use crate::world::{Setup, World, control_plane};
 
@@ -72,27 +73,6 @@ impl Trial {
     }
 }
 
-/// The page with the output of every command in its `console` blocks made anew.
-async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> String {
-    let (mut out, mut recording, mut played) = (String::new(), false, 0);
-    for line in text.lines() {
-        if let Some(command) = line.strip_prefix("$ ").filter(|_| recording) {
-            out.push_str(&format!("{line}\n{}", run(command).await));
-            played += 1;
-        } else if !recording || line == "```" {
-            out.push_str(line);
-            out.push('\n');
-        }
-        recording = match line {
-            "```console" => true,
-            "```" => false,
-            _ => recording,
-        };
-    }
-    assert!(played > 10, "{played} commands were found in {}", page().display());
-    out
-}
-
 /// How long something took is not the same twice: `12s` becomes `Ns` at the head of a line and behind `after`.
 fn without_durations(text: &str) -> String {
     let is_duration = |word: &str| {
@@ -145,7 +125,8 @@ async fn the_page_shows_what_the_commands_print() {
         text.replace(world.simulator.url(), URL).replace("operator-secret", "(the secret)")
     };
     let written = std::fs::read_to_string(page()).unwrap();
-    let played = play(&written, run).await;
+    let (played, commands) = play(&written, run).await;
+    assert!(commands > 10, "{commands} commands were found in {}", page().display());
     assert!(changes(&trial.simulator, 0).is_empty(), "the doctor looks only");
     if std::env::var_os("UPDATE_CLI").is_some_and(|value| value == "1") {
         std::fs::write(page(), &played).unwrap();
@@ -162,9 +143,10 @@ async fn the_page_shows_what_the_commands_print() {
 #[tokio::test]
 async fn a_recording_that_has_gone_stale_is_seen() {
     let block = "text\n```console\n$ a\nold\n$ b\n```\nmore 12s\n".repeat(6);
-    let played = play(&block, async |command| format!("new {command}\n")).await;
+    let (played, commands) = play(&block, async |command| format!("new {command}\n")).await;
+    assert_eq!(commands, 12);
     assert_eq!(played, "text\n```console\n$ a\nnew a\n$ b\nnew b\n```\nmore 12s\n".repeat(6));
-    assert_eq!(play(&played, async |command| format!("new {command}\n")).await, played);
+    assert_eq!(play(&played, async |command| format!("new {command}\n")).await.0, played);
     assert_eq!(
         without_durations("12s x 3s\nis ready after 2s or after 2 s"),
         "Ns x 3s\nis ready after Ns or after 2 s"

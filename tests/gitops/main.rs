@@ -5,8 +5,16 @@
 #[path = "../e2e/world.rs"]
 mod world;
 
+#[path = "../support/page.rs"]
+mod page;
+
+mod applied;
 mod files;
 mod judges;
+mod kubectl;
+mod life;
+mod manifests;
 mod recorded;
 mod recordings;
+mod scripts;
 mod situations;

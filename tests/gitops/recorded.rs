@@ -5,8 +5,8 @@
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-const TIME: &str = "2026-06-01T12:00:00Z";
-const UUID: &str = "11111111-2222-3333-4444-555555555555";
+pub const TIME: &str = "2026-06-01T12:00:00Z";
+pub const UUID: &str = "11111111-2222-3333-4444-555555555555";
 const UUID_LENGTH: usize = 36;
 
 /// The object without what the API server adds, with one time, one uuid, and `names` in place of addresses.
@@ -41,7 +41,7 @@ fn same(value: &mut Value, names: &[(String, &str)]) {
     }
 }
 
-fn without_uuids(text: &str) -> String {
+pub fn without_uuids(text: &str) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some(first) = rest.chars().next() {

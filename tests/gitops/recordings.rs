@@ -84,7 +84,8 @@ impl Stage {
 
     async fn record_plane(&mut self, name: &'static str, object: &str, wanted: (&str, &str, &str)) {
         let (kind, status, reason) = wanted;
-        let found = testbed::wait_until(STALLS_WITHIN, &format!("{object}: {wanted:?}"), async || {
+        let what = format!("{object}: {wanted:?}");
+        let found = testbed::wait_until(STALLS_WITHIN, &what, async || {
             let found = self.world.plane(object).await;
             let is = condition(&found, kind);
             if is == (status.to_owned(), reason.to_owned()) { Ok(found) } else { Err(found["status"].to_string()) }

@@ -12,13 +12,13 @@ pub struct Situation {
     pub due: [&'static str; 4],
 }
 
-const WORKING: [&str; 4] = ["InProgress", "Progressing", "Progressing", "InProgress"];
-const WELL: [&str; 4] = ["Current", "Healthy", "Healthy", "Current"];
-const AGENT_IN_TROUBLE: [&str; 4] = ["Current", "Healthy", "Degraded", "Current"];
-const STALLED: [&str; 4] = ["Failed", "Degraded", "Degraded", "Failed"];
-const SUSPENDED: [&str; 4] = ["Current", "Suspended", "Suspended", "Current"];
+pub const WORKING: [&str; 4] = ["InProgress", "Progressing", "Progressing", "InProgress"];
+pub const WELL: [&str; 4] = ["Current", "Healthy", "Healthy", "Current"];
+pub const AGENT_IN_TROUBLE: [&str; 4] = ["Current", "Healthy", "Degraded", "Current"];
+pub const STALLED: [&str; 4] = ["Failed", "Degraded", "Degraded", "Failed"];
+pub const SUSPENDED: [&str; 4] = ["Current", "Suspended", "Suspended", "Current"];
 /// Argo CD does not run a script for what is being deleted.
-const GOING: [&str; 4] = ["Terminating", "Progressing", "Progressing", "InProgress"];
+pub const GOING: [&str; 4] = ["Terminating", "Progressing", "Progressing", "InProgress"];
 
 const fn cluster(name: &'static str, due: [&'static str; 4]) -> Situation {
     Situation { kind: "RunaiCluster", name, due }

@@ -1,0 +1,73 @@
+//! The files for Argo CD: one script in several places, few libraries, little time, and the layout of upstream.
+
+use serde_json::{Value, json};
+use testbed::TemporaryDirectory;
+
+use crate::files::{documents, path};
+use crate::judges::Judges;
+
+const KINDS: [&str; 2] = ["RunaiCluster", "RunaiControlPlane"];
+
+fn healthy(kind: &str) -> Value {
+    json!({
+        "apiVersion": "runai-operator.io/v1alpha1", "kind": kind, "metadata": { "name": "a", "generation": 1 },
+        "status": {
+            "observedGeneration": 1,
+            "conditions": [{ "type": "Ready", "status": "True", "reason": "Registered", "message": "well" }],
+        },
+    })
+}
+
+#[test]
+fn the_config_maps_hold_the_scripts() {
+    for (config_map, script) in [("argocd-cm.yaml", "health.lua"), ("argocd-cm-strict.yaml", "health-strict.lua")] {
+        let script = std::fs::read_to_string(path("gitops/argocd").join(script)).unwrap();
+        let document = documents(&path("gitops/argocd").join(config_map)).remove(0);
+        for kind in KINDS {
+            let key = format!("resource.customizations.health.runai-operator.io_{kind}");
+            assert_eq!(document["data"][&key], script, "{config_map}: {key}");
+        }
+    }
+}
+
+/// As Argo CD's own test runs them: what a maintainer would copy is complete and true.
+#[tokio::test]
+async fn the_folder_for_upstream_passes_upstreams_test() {
+    let outcomes = Judges::new().await.upstream(&path("gitops/argocd/resource_customizations")).await;
+    for kind in KINDS {
+        let of_kind = outcomes.iter().filter(|outcome| outcome.test.contains(&format!("/{kind}/")));
+        assert!(of_kind.count() >= 5, "{kind}: {outcomes:#?}");
+    }
+    for outcome in &outcomes {
+        assert_eq!(outcome.found, outcome.expected, "{}", outcome.test);
+    }
+}
+
+/// The judge is as narrow as Argo CD: a script that needs more would be seen.
+#[tokio::test]
+async fn a_script_gets_neither_more_libraries_nor_more_time_than_in_argo_cd() {
+    let directory = TemporaryDirectory::create().unwrap();
+    let said = async |script: &str| {
+        let file = directory.path().join("argocd-cm.yaml");
+        let key = "resource.customizations.health.runai-operator.io_RunaiCluster";
+        let config_map = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": { key: script } });
+        std::fs::write(&file, config_map.to_string()).unwrap();
+        let verdict = Judges::new().await.with_argocd(&file).one(&healthy("RunaiCluster")).await;
+        (verdict.argocd, verdict.argocd_message)
+    };
+    let healthy = "hs = {} hs.status = 'Healthy' hs.message = ";
+    assert_eq!(said(&format!("{healthy} 'a' return hs")).await, ("Healthy".to_owned(), "a".to_owned()));
+    for beyond in ["string.format('a')", "math.floor(1)", "io.read()", "os.getenv('HOME')", "('a'):upper()"] {
+        let (status, message) = said(&format!("{healthy} {beyond} return hs")).await;
+        assert_eq!(status, "Error", "{beyond}: {message}");
+    }
+    let (status, message) = said("while true do end").await;
+    assert_eq!((status.as_str(), message.contains("deadline exceeded")), ("Error", true), "{message}");
+    // A kind without a script has no health at all, which Argo CD takes for fine.
+    let judges = Judges::new().await;
+    let verdict = judges.one(&json!({ "apiVersion": "runai-operator.io/v1alpha1", "kind": "Other" })).await;
+    assert_eq!(verdict.argocd, "None");
+    for kind in KINDS {
+        assert_eq!(judges.one(&self::healthy(kind)).await.words(), ["Current", "Healthy", "Healthy", "Current"]);
+    }
+}
