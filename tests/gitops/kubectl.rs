@@ -4,7 +4,7 @@
 
 use std::os::unix::fs::symlink;
 
-use runai_simulator::SeedCluster;
+use runai_simulator::{DisconnectedPolicy, SeedCluster};
 use serde_json::json;
 use testbed::TemporaryDirectory;
 use tokio::process::Command;
@@ -16,10 +16,17 @@ use crate::recorded::{TIME, without_uuids};
 use crate::world::{Setup, World};
 
 const NAMESPACE: &str = "platform";
+/// What the page calls the control plane.
+const URL: &str = "https://acme.runai.com";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_what_kubectl_prints() {
-    let world = World::start(Setup::default().simulator(|config| config.delete.graceful_seconds = 1.0)).await;
+    let setup = Setup::default().simulator(|config| {
+        config.delete.graceful_seconds = 1.0;
+        config.delete.disconnected_policy = DisconnectedPolicy::Complete;
+    });
+    let world = World::start(setup).await;
+    assert_eq!(world.simulator.url().len(), URL.len(), "columns stay in line");
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     world.apply(&namespace).await;
     world.simulator.seed(SeedCluster::named("gpu-legacy")).unwrap();
@@ -27,7 +34,7 @@ async fn the_page_shows_what_kubectl_prints() {
     let head = "apiVersion: runai-operator.io/v1alpha1\nkind: RunaiCluster\nmetadata:\n  name:";
     let file = |name: &str, text: String| std::fs::write(directory.path().join(name), text).unwrap();
     file("cluster.yaml", format!("{head} gpu-east\nspec:\n  domain: https://gpu-east.example.com\n  version: \"2.24\"\n"));
-    file("taken.yaml", format!("{head} gpu-legacy\n"));
+    file("taken.yaml", format!("{head} gpu-legacy\nspec: {{}}\n"));
     symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
     // Sets the namespace of the kubeconfig as a user would have.
     world.bed.kubectl_in_namespace(NAMESPACE).unwrap();
@@ -41,7 +48,7 @@ async fn the_page_shows_what_kubectl_prints() {
         shell.env("KUBECONFIG", &kubeconfig).env("KUBECACHEDIR", directory.path().join("cache")).env_remove("COLUMNS");
         let output = shell.output().await.unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let text = text.replace(world.simulator.url(), "https://acme.run.ai");
+        let text = text.replace(world.simulator.url(), URL);
         if command.starts_with("kubectl explain") { text } else { same(&text) }
     };
     let page = path("docs/kubectl.md");
@@ -56,14 +63,12 @@ fn same(text: &str) -> String {
 }
 
 fn same_line(line: &str) -> String {
-    if let Some((key, value)) = line.split_once(':') {
-        let padding = value.len() - value.trim_start().len();
-        let shown = |value: &str| format!("{key}:{}{value}", " ".repeat(padding));
-        match key.trim() {
-            "Resource Version" => return shown("1000"),
-            "runai-operator.io/registered-with" => return shown("(signed)"),
-            _ => {}
-        }
+    let indent = " ".repeat(line.len() - line.trim_start().len());
+    if line.trim_start().starts_with("Resource Version:") {
+        return format!("{indent}Resource Version:  1000");
+    }
+    if line.trim_start().starts_with("{\"created\":") {
+        return format!("{indent}(signed)");
     }
     let mut out = String::new();
     for part in without_uuids(line).split_inclusive(' ') {

