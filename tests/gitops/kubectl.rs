@@ -33,7 +33,10 @@ async fn the_page_shows_what_kubectl_prints() {
     let directory = TemporaryDirectory::create().unwrap();
     let head = "apiVersion: runai-operator.io/v1alpha1\nkind: RunaiCluster\nmetadata:\n  name:";
     let file = |name: &str, text: String| std::fs::write(directory.path().join(name), text).unwrap();
-    file("cluster.yaml", format!("{head} gpu-east\nspec:\n  domain: https://gpu-east.example.com\n  version: \"2.24\"\n"));
+    file(
+        "cluster.yaml",
+        format!("{head} gpu-east\nspec:\n  domain: https://gpu-east.example.com\n  version: \"2.24\"\n"),
+    );
     file("taken.yaml", format!("{head} gpu-legacy\nspec: {{}}\n"));
     symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
     // Sets the namespace of the kubeconfig as a user would have.
@@ -101,6 +104,9 @@ fn columns_stay_in_line_and_only_what_differs_is_replaced() {
     let uuid = Uuid::from_u128(7).to_string();
     assert_eq!(same_line(&format!("a   12s   {uuid} 2.24")), format!("a   5s    {} 2.24", crate::recorded::UUID));
     assert_eq!(same_line("Resource Version:  4711"), "Resource Version:  1000");
-    assert_eq!(same_line("    Last Transition Time:  2020-01-01T00:00:00Z"), format!("    Last Transition Time:  {TIME}"));
+    assert_eq!(
+        same_line("    Last Transition Time:  2020-01-01T00:00:00Z"),
+        format!("    Last Transition Time:  {TIME}")
+    );
     assert_eq!(same_line("up to 1h30m or 10 s, 1m20s"), "up to 1h30m or 10 s, 5s");
 }

@@ -12,6 +12,7 @@ const UUID_LENGTH: usize = 36;
 /// The object without what the API server adds, with one time, one uuid, and `names` in place of addresses.
 pub fn recorded(object: &Value, names: &[(String, &str)]) -> Value {
     let mut object = object.clone();
+    object.as_object_mut().unwrap().retain(|_, value| !value.is_null());
     let metadata = object["metadata"].as_object_mut().unwrap();
     metadata.retain(|key, _| !["uid", "resourceVersion", "managedFields", "labels"].contains(&key.as_str()));
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
@@ -24,6 +25,10 @@ pub fn recorded(object: &Value, names: &[(String, &str)]) -> Value {
     }
     if object["status"]["createPending"].is_object() {
         object["status"]["createPending"] = json!({});
+    }
+    // Learnt and counted while other objects come and go.
+    if let Some(status) = object["status"].as_object_mut() {
+        status.retain(|key, _| !["capabilities", "registrations"].contains(&key.as_str()));
     }
     same(&mut object, names);
     object

@@ -13,7 +13,7 @@ use runai_simulator::{
 use serde_json::{Value, json};
 use testbed::free_ports;
 
-use crate::files::{hold, path};
+use crate::files::{hold, path, yaml_below};
 use crate::judges::{Judges, Verdict};
 use crate::recorded::recorded;
 use crate::situations::ALL;
@@ -59,11 +59,11 @@ impl Stage {
             items.extend([world.secret(name, over), control_plane(name, name, &spec)]);
         }
         world.apply_all(items).await;
-        let names = vec![
-            (world.simulator.url().to_owned(), "https://acme.run.ai"),
-            (fading.url().to_owned(), "https://acme.run.ai"),
-            (closed, "https://acme.run.ai"),
-        ];
+        let urls = [world.simulator.url(), fading.url(), &closed];
+        let with_scheme = urls.iter().map(|url| ((*url).to_owned(), "https://acme.run.ai"));
+        let without =
+            urls.iter().filter_map(|url| url.strip_prefix("http://")).map(|host| (host.to_owned(), "acme.run.ai"));
+        let names = with_scheme.chain(without).collect();
         Self { world, fading, objects: BTreeMap::new(), names }
     }
 
@@ -133,7 +133,7 @@ async fn those_that_rest(stage: &mut Stage) {
     stage.record("agent-awaited", "Ready", "False", "WaitingToConnect").await;
     stage.record("ambiguous", "Stalled", "True", "CreateAmbiguous").await;
     stage.record("name-conflict", "Stalled", "True", "NameConflict").await;
-    stage.record("observed", "Ready", "True", "Observed").await;
+    stage.record("observed", "Connected", "False", "WaitingToConnect").await;
     stage.record("secret-conflict", "Stalled", "True", "SecretConflict").await;
     stage.record("suspended-early", "Suspended", "True", "Suspended").await;
 }
@@ -141,8 +141,16 @@ async fn those_that_rest(stage: &mut Stage) {
 /// Objects that are registered first, and then something happens to them.
 async fn those_that_are_met(stage: &mut Stage) {
     let names = [
-        "connected", "disconnected", "service-issues", "missing-prerequisites", "renaming", "externally-deleted",
-        "suspended", "deleting", "deletion-stalled", "changed",
+        "connected",
+        "disconnected",
+        "service-issues",
+        "missing-prerequisites",
+        "renaming",
+        "externally-deleted",
+        "suspended",
+        "deleting",
+        "deletion-stalled",
+        "changed",
     ];
     // What was made just now might be missing because a read lags behind.
     let created_at = Some(stage.world.simulator.now() - jiff::SignedDuration::from_hours(1));
@@ -157,6 +165,9 @@ async fn those_that_are_met(stage: &mut Stage) {
         let id = uuid(&stage.world.until_ready(name).await);
         stage.world.simulator.agent(id, AgentCommand::start()).unwrap();
     }
+    for name in names {
+        stage.world.until_condition(name, "Connected", "True", "Connected").await;
+    }
     for (name, state) in [
         ("disconnected", "Disconnected"),
         ("service-issues", "ServiceIssues"),
@@ -165,9 +176,6 @@ async fn those_that_are_met(stage: &mut Stage) {
         let id = uuid(&stage.world.get(name).await.unwrap());
         let forced = RecordPatch { force_state: Some(state.to_owned()), ..RecordPatch::default() };
         stage.world.simulator.patch(id, forced).unwrap();
-    }
-    for name in ["connected", "suspended", "deleting", "deletion-stalled", "changed"] {
-        stage.world.until_condition(name, "Connected", "True", "Connected").await;
     }
     stage.world.patch("suspended", json!({ "spec": { "suspend": true } })).await;
     stage.world.patch("renaming", json!({ "spec": { "name": "renaming-2" } })).await;
@@ -262,6 +270,8 @@ async fn every_situation_is_judged_as_the_table_says() {
         let text = serde_saphyr::to_string(object).unwrap();
         hold(&path(&format!("{LAYOUT}/{kind}/testdata/{name}.yaml")), &format!("{}\n", text.trim_end()));
     }
+    let files = yaml_below(LAYOUT).into_iter().filter(|file| file.parent().unwrap().ends_with("testdata"));
+    assert_eq!(files.count(), ALL.len(), "a recording of no situation is left over below {LAYOUT}");
     for kind in ["RunaiCluster", "RunaiControlPlane"] {
         let folder = path(&format!("{LAYOUT}/{kind}"));
         hold(&folder.join("health.lua"), &std::fs::read_to_string(path("gitops/argocd/health.lua")).unwrap());

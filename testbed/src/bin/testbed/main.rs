@@ -56,7 +56,9 @@ async fn main() -> ExitCode {
 async fn kube() -> Result<(), testbed::Error> {
     let binaries = testbed::find_all().await?;
     let judges = testbed::judges().await?;
-    for path in [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm, judges] {
+    for path in
+        [binaries.etcd, binaries.apiserver, binaries.controller_manager, binaries.kubectl, binaries.helm, judges]
+    {
         println!("{}", path.display());
     }
     Ok(())
