@@ -45,6 +45,7 @@ lint: ## format, clippy, dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check --no-default-features --locked
+	@unformatted=$$(gofmt -l testbed/judges); test -z "$$unformatted" || { echo "gofmt -w $$unformatted" >&2; exit 1; }
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are skipped"; fi
 

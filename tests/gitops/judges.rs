@@ -77,6 +77,16 @@ impl Judges {
         Self { argocd: argocd.to_owned(), ..self }
     }
 
+    /// With another strict `argocd-cm`.
+    pub fn with_strict(self, strict: &Path) -> Self {
+        Self { strict: strict.to_owned(), ..self }
+    }
+
+    /// With other Kustomizations.
+    pub fn with_flux(self, flux: &Path) -> Self {
+        Self { flux: flux.to_owned(), ..self }
+    }
+
     /// A verdict for each object.
     pub async fn health<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Vec<Verdict> {
         let args: [&OsStr; 7] = [

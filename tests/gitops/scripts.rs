@@ -5,6 +5,7 @@ use testbed::TemporaryDirectory;
 
 use crate::files::{documents, path};
 use crate::judges::Judges;
+use crate::situations::ALL;
 
 const KINDS: [&str; 2] = ["RunaiCluster", "RunaiControlPlane"];
 
@@ -69,5 +70,56 @@ async fn a_script_gets_neither_more_libraries_nor_more_time_than_in_argo_cd() {
     assert_eq!(verdict.argocd, "None");
     for kind in KINDS {
         assert_eq!(judges.one(&self::healthy(kind)).await.words(), ["Current", "Healthy", "Healthy", "Current"]);
+    }
+}
+
+/// The recorded objects, with the verdicts that are due.
+fn recordings() -> Vec<(Value, [&'static str; 4])> {
+    let folder = path("gitops/argocd/resource_customizations/runai-operator.io");
+    let read = |file: String| documents(&folder.join(file)).remove(0);
+    ALL.iter().map(|one| (read(format!("{}/testdata/{}.yaml", one.kind, one.name)), one.due)).collect()
+}
+
+/// The situations that are judged otherwise than they should be.
+async fn misjudged(judges: &Judges) -> Vec<&'static str> {
+    let recordings = recordings();
+    let verdicts = judges.health(recordings.iter().map(|(object, _)| object)).await;
+    let wrong = ALL.iter().zip(recordings.iter().zip(&verdicts)).filter(|(_, ((_, due), said))| said.words() != *due);
+    wrong.map(|(situation, _)| situation.name).collect()
+}
+
+/// The recordings tell a right script or expression from a wrong one.
+#[tokio::test]
+async fn a_mistake_in_a_script_or_an_expression_changes_a_verdict() {
+    assert_eq!(misjudged(&Judges::new().await).await, Vec::<&str>::new());
+    let directory = TemporaryDirectory::create().unwrap();
+    let planted = directory.path().join("planted.yaml");
+    let generation = "obj.status.observedGeneration ~= obj.metadata.generation";
+    let mistakes = [
+        ("gitops/argocd/argocd-cm.yaml", generation, "false", "changed"),
+        ("gitops/argocd/argocd-cm.yaml", "is(\"Stalled\", \"True\")", "false", "refused"),
+        ("gitops/argocd/argocd-cm.yaml", "is(\"Suspended\", \"True\")", "false", "suspended"),
+        ("gitops/argocd/argocd-cm.yaml", "not is(\"Ready\", \"True\")", "false", "agent-awaited"),
+        ("gitops/argocd/argocd-cm.yaml", "runai-operator.io_RunaiControlPlane", "runai-operator.io_Other", "answers"),
+        ("gitops/argocd/argocd-cm-strict.yaml", "Disconnected = true, ", "", "disconnected"),
+        ("gitops/argocd/argocd-cm-strict.yaml", "ServiceIssues = true, ", "", "service-issues"),
+        ("gitops/argocd/argocd-cm-strict.yaml", ", MissingPrerequisites = true", "", "missing-prerequisites"),
+        ("gitops/argocd/argocd-cm-strict.yaml", "Disconnected = true", "WaitingToConnect = true", "waiting"),
+        ("gitops/flux/kustomizations.yaml", "has(metadata.deletionTimestamp) || ", "", "deletion-stalled"),
+        ("gitops/flux/kustomizations.yaml", "c.type == 'Stalled'", "c.type == 'Never'", "refused"),
+        ("gitops/flux/kustomizations.yaml", "c.type == 'Ready'", "c.type == 'Synced'", "agent-awaited"),
+    ];
+    for (file, right, wrong, seen) in mistakes {
+        let text = std::fs::read_to_string(path(file)).unwrap();
+        assert!(text.contains(right), "{file}: {right}");
+        std::fs::write(&planted, text.replace(right, wrong)).unwrap();
+        let judges = Judges::new().await;
+        let judges = match file {
+            "gitops/argocd/argocd-cm.yaml" => judges.with_argocd(&planted),
+            "gitops/argocd/argocd-cm-strict.yaml" => judges.with_strict(&planted),
+            _ => judges.with_flux(&planted),
+        };
+        let misjudged = misjudged(&judges).await;
+        assert!(misjudged.contains(&seen), "{file}: {right} -> {wrong}: only {misjudged:?}");
     }
 }
