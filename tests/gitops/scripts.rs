@@ -73,6 +73,19 @@ async fn a_script_gets_neither_more_libraries_nor_more_time_than_in_argo_cd() {
     }
 }
 
+/// Waves of an app of apps wait for the health of the Applications in it.
+#[tokio::test]
+async fn an_application_is_as_healthy_as_it_says() {
+    let file = path("gitops/argocd/argocd-cm-applications.yaml");
+    let application = documents(&path("gitops/argocd/apps/clusters.yaml")).remove(0);
+    let mut degraded = application.clone();
+    degraded["status"] = json!({ "health": { "status": "Degraded", "message": "a cluster is stalled" } });
+    assert_eq!(Judges::new().await.one(&degraded).await.argocd, "None", "without the script waves do not wait");
+    let verdicts = Judges::new().await.with_argocd(&file).health([&application, &degraded]).await;
+    assert_eq!((verdicts[0].argocd.as_str(), verdicts[1].argocd.as_str()), ("Progressing", "Degraded"));
+    assert_eq!(verdicts[1].argocd_message, "a cluster is stalled");
+}
+
 /// The recorded objects, with the verdicts that are due.
 fn recordings() -> Vec<(Value, [&'static str; 4])> {
     let folder = path("gitops/argocd/resource_customizations/runai-operator.io");
