@@ -4,14 +4,14 @@
 //! After a change: `make recordings`, or `UPDATE_GITOPS=1 cargo test --workspace --test gitops recordings`.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use runai_simulator::{
     AgentCommand, Config, FaultAction, FaultMatch, FaultRule, Operation, Phase, RecordPatch, ResetPhase, SeedCluster,
     Simulator,
 };
 use serde_json::{Value, json};
-use testbed::free_ports;
+use testbed::{free_ports, wait_until};
 
 use crate::files::{hold, path, yaml_below};
 use crate::judges::{Judges, Verdict};
@@ -21,6 +21,7 @@ use crate::world::{Setup, TEAM, World, cluster, condition, control_plane, uuid};
 
 const LAYOUT: &str = "gitops/argocd/resource_customizations/runai-operator.io";
 /// Refused credentials count as stalled after a minute.
+const STALLS_AFTER: Duration = Duration::from_secs(61);
 const STALLS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The operator with control planes that are well, broken and closed.
@@ -85,7 +86,7 @@ impl Stage {
     async fn record_plane(&mut self, name: &'static str, object: &str, wanted: (&str, &str, &str)) {
         let (kind, status, reason) = wanted;
         let what = format!("{object}: {wanted:?}");
-        let found = testbed::wait_until(STALLS_WITHIN, &what, async || {
+        let found = wait_until(STALLS_WITHIN, &what, async || {
             let found = self.world.plane(object).await;
             let is = condition(&found, kind);
             if is == (status.to_owned(), reason.to_owned()) { Ok(found) } else { Err(found["status"].to_string()) }
@@ -200,6 +201,17 @@ async fn control_planes(stage: &mut Stage) {
     stage.record_plane("refused", "refused", ("Stalled", "True", "AuthFailed")).await;
 }
 
+/// Refused for so long that a person is needed; a change of the spec gets that said before the next attempt is due.
+async fn stays_refused(stage: &mut Stage, since: Instant) {
+    let long = wait_until(STALLS_WITHIN, "a minute of refusals", async || match since.elapsed() {
+        passed if passed > STALLS_AFTER => Ok(()),
+        passed => Err(format!("{passed:?}")),
+    });
+    long.await.unwrap();
+    stage.world.patch("refused", json!({ "spec": { "version": "2.24" } })).await;
+    stage.record("refused", "Stalled", "True", "AuthFailed").await;
+}
+
 /// What is there when no operator is.
 async fn without_operator(stage: &mut Stage) {
     stage.world.operator.sigkill();
@@ -219,6 +231,8 @@ async fn run() -> BTreeMap<(&'static str, &'static str), Value> {
     let mut stage = Stage::set().await;
     stage.ask("refused", json!({ "controlPlaneRef": { "name": "refused" } })).await;
     stage.ask("outage", json!({ "controlPlaneRef": { "name": "fading" } })).await;
+    stage.world.until_condition("refused", "Reconciling", "True", "AuthFailed").await;
+    let refused_at = Instant::now();
     stage.world.until_ready("outage").await;
     for operation in [Operation::List, Operation::MinimalList, Operation::Get, Operation::Minimal] {
         stage.fading.add_fault(FaultRule::on(operation, status(503)));
@@ -227,11 +241,7 @@ async fn run() -> BTreeMap<(&'static str, &'static str), Value> {
     those_that_are_met(&mut stage).await;
     stage.record("outage", "Ready", "Unknown", "ConnectionFailed").await;
     control_planes(&mut stage).await;
-    let refused = stage.world.until_within(STALLS_WITHIN, "refused", "stalled", |object| {
-        condition(object, "Stalled") == ("True".to_owned(), "AuthFailed".to_owned())
-    });
-    let refused = refused.await;
-    stage.keep("RunaiCluster", "refused", &refused);
+    stays_refused(&mut stage, refused_at).await;
     without_operator(&mut stage).await;
     stage.objects
 }
