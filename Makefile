@@ -16,7 +16,7 @@ export RUST_TEST_THREADS ?= 6
 TOOLS := target/tools/bin
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds docs chart kube tools model chaos conformance fuzz mutants ci
+.PHONY: help demo up run test e2e lint fmt crds docs recordings chart kube tools model chaos conformance fuzz mutants ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,7 @@ lint: ## format, clippy, dependencies
 	cargo clippy --workspace --all-targets -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check --no-default-features --locked
+	@unformatted=$$(gofmt -l testbed/judges); test -z "$$unformatted" || { echo "gofmt -w $$unformatted" >&2; exit 1; }
 	@if cargo deny --version >/dev/null 2>&1; then cargo deny check bans licenses sources; \
 	else echo "cargo-deny is not installed: its checks are skipped"; fi
 
@@ -57,6 +58,9 @@ docs: ## write the pages that are made from the code: recordings, guides, values
 	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
 	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page
 
+recordings: kube tools ## run the recordings in docs/kubectl.md and below gitops/ anew
+	UPDATE_GITOPS=1 cargo test --quiet --workspace --test gitops -- kubectl recordings
+
 chart: kube tools ## lint and render the chart, run its suites
 	target/kube/bin/helm lint --strict $(CHART)
 	target/kube/bin/helm template runai-operator $(CHART) --namespace runai-operator --kube-version 1.36.0
@@ -65,7 +69,7 @@ chart: kube tools ## lint and render the chart, run its suites
 kube: ## build the Kubernetes binaries of the testbed (minutes, the first time)
 	cargo run --package testbed -- kube
 
-tools: ## build what tests look at the chart with: Helm 4, helm-unittest, kubeconform, promtool (minutes, the first time)
+tools: ## build what tests judge by: Helm 4, helm-unittest, kubeconform, promtool, GitOps tools' own code (minutes, the first time)
 	cargo run --package testbed -- tools
 
 model: ## every history of bounded worlds, and every planted mistake (some minutes)

@@ -41,7 +41,7 @@ pub(crate) struct Module {
     go: PathBuf,
     /// The least Go version, from go.mod.
     pub(crate) go_version: String,
-    /// Changes with the module and the flags.
+    /// Changes with the module, its sources and the flags.
     stamp: String,
     /// Said once per program: how long it takes.
     hint: &'static str,
@@ -81,6 +81,10 @@ impl Module {
         let parts = [module.go_mod.as_str(), &go_sum, &module.ldflags];
         for part in parts.into_iter().chain(Some(tags).filter(|tags| !tags.is_empty())) {
             hash.update(part.as_bytes());
+            hash.update(&[0]);
+        }
+        for source in sources(&module.dir)? {
+            hash.update(fs::read_to_string(&source).map_err(Error::io(source.display().to_string()))?.as_bytes());
             hash.update(&[0]);
         }
         module.stamp = hash.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
@@ -211,6 +215,20 @@ impl Module {
     }
 }
 
+/// The Go files of a module, in order. Most have none: what they build is in the modules that they name.
+fn sources(module: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = || Error::io(module.display().to_string());
+    let mut found = Vec::new();
+    for entry in fs::read_dir(module).map_err(failed())? {
+        let path = entry.map_err(failed())?.path();
+        if path.extension().is_some_and(|extension| extension == "go") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
 struct Progress {
     start: Instant,
     said: Instant,
@@ -253,5 +271,15 @@ mod tests {
         fs::write(module.stamp_file("etcd"), &module.stamp).unwrap();
         assert!(module.is_current("etcd"));
         assert!(!open("small").is_current("etcd"));
+    }
+
+    #[test]
+    fn sources_are_what_go_compiles() {
+        let dir = TemporaryDirectory::create().unwrap();
+        for name in ["go.mod", "main.go", "health.go", "README.md"] {
+            fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(sources(dir.path()).unwrap(), [dir.path().join("health.go"), dir.path().join("main.go")]);
+        assert!(!sources(&workspace_dir().join("testbed/judges")).unwrap().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Programs that tests look at the chart with, each built from a Go module of its own, when it is first asked for.
+//! Programs that tests judge by, each built from a Go module of its own, when it is first asked for.
 //!
 //! Owns which they are, and their modules. Does not know what they are asked.
 
@@ -17,11 +17,13 @@ pub enum Tool {
     Kubeconform,
     /// Checks metrics, and runs the tests of alerts.
     Promtool,
+    /// Says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
+    Judges,
 }
 
 impl Tool {
     /// All.
-    pub const ALL: [Self; 4] = [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool];
+    pub const ALL: [Self; 5] = [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool, Self::Judges];
 
     /// Name of the program, directory of its module, and Go package.
     const fn source(self) -> (&'static str, &'static str, &'static str) {
@@ -36,6 +38,7 @@ impl Tool {
                 ("kubeconform", "testbed/tools/kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
             }
             Self::Promtool => ("promtool", "testbed/tools/promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+            Self::Judges => ("judges", "testbed/judges", "."),
         }
     }
 
@@ -44,7 +47,7 @@ impl Tool {
         match self {
             // Without the ways to find targets in a dozen clouds, which nothing here asks for: a minute in place of five.
             Self::Promtool => "remove_all_sd",
-            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform => "",
+            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform | Self::Judges => "",
         }
     }
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use testbed::OPERATOR_NAMESPACE;
 use uuid::Uuid;
 
-use crate::page::{Part, record, walk};
+use crate::page::play;
 use crate::tool::{Tool, changes};
 use crate::world::{Setup, World, control_plane};
 
@@ -73,24 +73,6 @@ impl Trial {
     }
 }
 
-/// The page with the output of every command in its `console` blocks made anew.
-async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> String {
-    let mut played = 0;
-    let out = walk(text, async |part| match part {
-        Part::Block(block) if block.language == "console" => {
-            let anew = record(&block.body, async |command| {
-                played += 1;
-                run(command).await
-            });
-            Some(anew.await)
-        }
-        Part::Block(_) | Part::Remark(_) => None,
-    })
-    .await;
-    assert!(played > 10, "{played} commands were found in {}", page().display());
-    out
-}
-
 /// How long something took is not the same twice: `12s` becomes `Ns` at the head of a line and behind `after`.
 fn without_durations(text: &str) -> String {
     let is_duration = |word: &str| {
@@ -143,7 +125,8 @@ async fn the_page_shows_what_the_commands_print() {
         text.replace(world.simulator.url(), URL).replace("operator-secret", "(the secret)")
     };
     let written = std::fs::read_to_string(page()).unwrap();
-    let played = play(&written, run).await;
+    let (played, commands) = play(&written, run).await;
+    assert!(commands > 10, "{commands} commands were found in {}", page().display());
     assert!(changes(&trial.simulator, 0).is_empty(), "the doctor looks only");
     if std::env::var_os("UPDATE_CLI").is_some_and(|value| value == "1") {
         std::fs::write(page(), &played).unwrap();
@@ -160,9 +143,10 @@ async fn the_page_shows_what_the_commands_print() {
 #[tokio::test]
 async fn a_recording_that_has_gone_stale_is_seen() {
     let block = "text\n```console\n$ a\nold\n$ b\n```\nmore 12s\n".repeat(6);
-    let played = play(&block, async |command| format!("new {command}\n")).await;
+    let (played, commands) = play(&block, async |command| format!("new {command}\n")).await;
+    assert_eq!(commands, 12);
     assert_eq!(played, "text\n```console\n$ a\nnew a\n$ b\nnew b\n```\nmore 12s\n".repeat(6));
-    assert_eq!(play(&played, async |command| format!("new {command}\n")).await, played);
+    assert_eq!(play(&played, async |command| format!("new {command}\n")).await.0, played);
     assert_eq!(
         without_durations("12s x 3s\nis ready after 2s or after 2 s"),
         "Ns x 3s\nis ready after Ns or after 2 s"

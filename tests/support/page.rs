@@ -77,6 +77,24 @@ pub(crate) async fn record(body: &str, mut run: impl AsyncFnMut(&str) -> String)
     out
 }
 
+/// The page with the output of every command in its `console` blocks made anew, and how many commands there were.
+#[allow(dead_code, reason = "guides play their other blocks too")]
+pub(crate) async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> (String, usize) {
+    let mut played = 0;
+    let out = walk(text, async |part| match part {
+        Part::Block(block) if block.language == "console" => {
+            let anew = record(&block.body, async |command| {
+                played += 1;
+                run(command).await
+            });
+            Some(anew.await)
+        }
+        Part::Block(_) | Part::Remark(_) => None,
+    })
+    .await;
+    (out, played)
+}
+
 #[tokio::test]
 async fn every_block_and_remark_is_played_in_order() {
     let page = "text\n```console\n$ a\nold\n$ b \\\n>   c\n```\n<!-- then -->\n<!--x-->\n```yaml\nkind: X\n```\nmore\n";

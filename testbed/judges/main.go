@@ -1,0 +1,81 @@
+// judges says of Kubernetes objects what GitOps tools would say of them, by those tools' own code:
+//
+//	health     kstatus, Argo CD and Flux on the health of each object on stdin (JSON, one a line)
+//	manifests  whether each object on stdin is a valid object of Argo CD or Flux
+//	upstream   the health tests of a folder in the layout of Argo CD's resource_customizations
+//
+// It reads files and stdin, writes JSON lines to stdout, and knows no cluster.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+const usage = `usage:
+  judges health -argocd CONFIGMAP -strict CONFIGMAP -flux KUSTOMIZATION < OBJECTS
+  judges manifests < OBJECTS
+  judges upstream FOLDER`
+
+func main() {
+	if err := run(os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "judges:", err)
+		os.Exit(1)
+	}
+}
+
+func run(args []string) error {
+	if len(args) == 0 {
+		return errors.New(usage)
+	}
+	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
+	switch args[0] {
+	case "health":
+		argocd := flags.String("argocd", "", "argocd-cm with the health scripts")
+		strict := flags.String("strict", "", "the same with the strict scripts")
+		flux := flags.String("flux", "", "Flux Kustomizations with healthCheckExprs")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		bench, err := newBench(*argocd, *strict, *flux)
+		if err != nil {
+			return err
+		}
+		return each(os.Stdin, os.Stdout, bench.judge)
+	case "manifests":
+		return each(os.Stdin, os.Stdout, checkManifest)
+	case "upstream":
+		if len(args) != 2 {
+			return errors.New(usage)
+		}
+		return upstream(args[1], os.Stdout)
+	default:
+		return fmt.Errorf("unknown command %q\n%s", args[0], usage)
+	}
+}
+
+// each answers every object on `in` with one line on `out`.
+func each[T any](in io.Reader, out io.Writer, answer func(*unstructured.Unstructured) T) error {
+	lines := bufio.NewScanner(in)
+	lines.Buffer(nil, 16<<20)
+	for lines.Scan() {
+		object := &unstructured.Unstructured{}
+		// Numbers as the tools have them: int64 where they are whole.
+		if err := object.UnmarshalJSON(lines.Bytes()); err != nil {
+			return fmt.Errorf("an object on stdin: %w", err)
+		}
+		line, err := json.Marshal(answer(object))
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "%s\n", line)
+	}
+	return lines.Err()
+}

@@ -1,0 +1,128 @@
+//! The manifests for Argo CD and Flux: decoded by those tools' own Go types, and true to the chart and the objects that
+//! they speak of.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+use testbed::{Options, TemporaryDirectory, Testbed};
+
+use crate::files::{documents, path, yaml_below};
+use crate::judges::Judges;
+
+/// The documents of `gitops/` that are objects of Argo CD or Flux.
+fn of_the_tools() -> Vec<Value> {
+    let is_theirs = |document: &Value| {
+        let version = document["apiVersion"].as_str().unwrap();
+        version.starts_with("argoproj.io/") || version.contains(".fluxcd.io/")
+    };
+    let recordings = path("gitops/argocd/resource_customizations");
+    let files = yaml_below("gitops").into_iter().filter(|file| !file.starts_with(&recordings));
+    files.flat_map(|file| documents(&file)).filter(is_theirs).collect()
+}
+
+fn named<'a>(all: &'a [Value], kind: &str, name: &str) -> &'a Value {
+    let found = all.iter().find(|document| document["kind"] == kind && document["metadata"]["name"] == name);
+    found.unwrap_or_else(|| panic!("no {kind} {name}"))
+}
+
+#[tokio::test]
+async fn every_manifest_is_one_of_argo_cd_or_flux() {
+    let judges = Judges::new().await;
+    let all = of_the_tools();
+    let kinds: BTreeSet<_> = all.iter().map(|document| document["kind"].as_str().unwrap()).collect();
+    assert_eq!(
+        kinds.into_iter().collect::<Vec<_>>(),
+        ["Application", "HelmRelease", "HelmRepository", "Kustomization"]
+    );
+    for finding in judges.manifests(&all).await {
+        assert!(finding.error.is_none(), "{finding:?}");
+    }
+
+    // A field that is not there and an expression that is none are seen.
+    let mut application = named(&all, "Application", "runai").clone();
+    application["spec"]["syncPolicy"]["prune"] = json!(true);
+    let mut release = named(&all, "HelmRelease", "gpu-east").clone();
+    release["spec"]["dependsOn"][0]["readyExpr"] = json!("dep.status.history");
+    let mut kustomization = named(&all, "Kustomization", "runai-clusters").clone();
+    kustomization["spec"]["healthCheckExprs"][0]["current"] = json!("status.(");
+    for finding in judges.manifests([&application, &release, &kustomization]).await {
+        assert!(finding.error.is_some(), "{finding:?}");
+    }
+}
+
+/// Folders that are named exist, waves go operator first, and what depends on something names what is there.
+#[test]
+fn the_manifests_fit_together() {
+    let all = of_the_tools();
+    for document in &all {
+        let source = [
+            &document["spec"]["path"],
+            &document["spec"]["source"]["path"],
+            &document["spec"]["chart"]["spec"]["chart"],
+        ];
+        for folder in source.into_iter().filter_map(Value::as_str).filter(|folder| folder.contains('/')) {
+            assert!(path(folder).is_dir(), "{folder}");
+        }
+        for dependency in document["spec"]["dependsOn"].as_array().into_iter().flatten() {
+            named(&all, document["kind"].as_str().unwrap(), dependency["name"].as_str().unwrap());
+        }
+    }
+    let wave = |name: &str| {
+        let wave = &named(&all, "Application", name)["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"];
+        wave.as_str().unwrap().parse::<i32>().unwrap()
+    };
+    assert!(wave("runai-operator") < wave("runai-clusters"), "the operator outlives the clusters");
+
+    // The Secret that the agent's release reads is the one that a cluster publishes, in the same namespace.
+    let clusters = documents(&path("gitops/flux/clusters/clusters.yaml"));
+    let cluster = named(&clusters, "RunaiCluster", "gpu-east");
+    let release = named(&all, "HelmRelease", "gpu-east");
+    let secret = cluster["spec"]["installInfo"]["secretName"].as_str().unwrap();
+    let read: Vec<_> = release["spec"]["valuesFrom"].as_array().unwrap().iter().map(|from| &from["name"]).collect();
+    assert_eq!(read, [secret, &format!("{secret}-bootstrap")]);
+    assert_eq!(cluster["metadata"]["namespace"], release["metadata"]["namespace"]);
+}
+
+/// What the guide shows is part of a file.
+#[test]
+fn the_guide_shows_what_is_in_the_files() {
+    let files: Vec<_> = [yaml_below("gitops"), yaml_below("examples")].concat();
+    let texts: Vec<_> = files.iter().map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let guide = std::fs::read_to_string(path("docs/gitops.md")).unwrap();
+    let blocks: Vec<_> = guide.split("```yaml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
+    assert!(blocks.len() >= 12, "{}", blocks.len());
+    for block in blocks {
+        assert!(texts.iter().any(|text| text.contains(block)), "no file holds:\n{block}");
+    }
+    for named in guide.split('`').filter(|text| text.starts_with("gitops/") || text.starts_with("examples/")) {
+        assert!(path(named).exists(), "{named}");
+    }
+}
+
+/// The values that both tools give the chart are values that it takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chart_takes_the_values() {
+    let all = of_the_tools();
+    let chart = path("charts/runai-cluster-operator");
+    // The control plane is a value of the chart from that value's first appearance on.
+    if documents(&chart.join("values.yaml"))[0]["controlPlane"].is_null() {
+        eprintln!("{} has no value controlPlane yet", chart.display());
+        return;
+    }
+    let bed = Testbed::start(Options::default()).await.unwrap();
+    let directory = TemporaryDirectory::create().unwrap();
+    let flux = &named(&all, "HelmRelease", "runai-operator")["spec"]["values"];
+    let argocd = &named(&all, "Application", "runai-operator")["spec"]["source"]["helm"]["valuesObject"];
+    for (tool, values) in [("flux", flux), ("argocd", argocd)] {
+        assert!(values.is_object(), "{tool}");
+        let file = directory.path().join(format!("{tool}.yaml"));
+        std::fs::write(&file, values.to_string()).unwrap();
+        let args = ["template", "runai-operator", chart.to_str().unwrap(), "--namespace", "runai-operator", "--values"];
+        let args: Vec<_> = args.into_iter().chain([file.to_str().unwrap()]).collect();
+        let rendered = bed.helm(&args).await.unwrap();
+        assert!(rendered.status.success(), "{tool}: {}", rendered.stderr);
+        assert!(rendered.stdout.contains("runai-connection"), "{tool}: the connection Secret is named");
+        let kept = rendered.stdout.contains("argocd.argoproj.io/sync-options: Prune=false");
+        assert_eq!(kept, tool == "argocd", "{tool}: annotations of the CRDs");
+    }
+}
