@@ -66,13 +66,26 @@ impl Applied {
     }
 
     async fn run(&self, command: &[&str]) -> String {
+        let ran = self.try_to(command).await;
+        ran.unwrap_or_else(|error| panic!("{error}\n--- operator\n{}", self.world.tail()))
+    }
+
+    /// As [`Applied::run`]; `kubectl diff` fails where something differs.
+    async fn try_to(&self, command: &[&str]) -> Result<String, String> {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": self.manifests }).to_string();
         let args: Vec<_> = command.iter().copied().chain(["-f", "-"]).collect();
-        // `kubectl diff` ends with 1 where something differs, and then `success` shows nothing of it.
-        match self.kubectl.ok_with_input(&args, &list).await {
-            Ok(text) => text,
-            Err(error) => panic!("{error}\n--- operator\n{}", self.world.tail()),
-        }
+        self.kubectl.ok_with_input(&args, &list).await.map_err(|error| error.to_string())
+    }
+
+    /// kubectl replaces what it has just read, and gives up where somebody wrote in between: a person tries again.
+    async fn replace(&self) {
+        let replaced = testbed::wait_until(crate::world::SOON, "kubectl replace", async || {
+            match self.try_to(&["replace"]).await {
+                Err(error) if !error.contains("the object has been modified") => panic!("{error}"),
+                done => done,
+            }
+        });
+        replaced.await.unwrap();
     }
 
     async fn clusters(&self) -> BTreeMap<String, Value> {
@@ -197,7 +210,7 @@ async fn kubectl_applies_and_replaces_the_examples() {
 
     // Replace takes finalizers and annotations away: both are put back, and the registration is known again.
     let since = applied.world.simulator.last_seq();
-    applied.run(&["replace"]).await;
+    applied.replace().await;
     let replaced = applied.world.all_in(PLATFORM).await;
     assert_eq!(replaced.len(), uuids.len());
     applied.stays("replaced", &uuids, since).await;

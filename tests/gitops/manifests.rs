@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use testbed::{Options, TemporaryDirectory, Testbed};
+use testbed::TemporaryDirectory;
+use tokio::process::Command;
 
 use crate::files::{documents, path, yaml_below};
 use crate::judges::Judges;
@@ -109,7 +110,7 @@ async fn the_chart_takes_the_values() {
         eprintln!("{} has no value controlPlane yet", chart.display());
         return;
     }
-    let bed = Testbed::start(Options::default()).await.unwrap();
+    let helm = testbed::find_all().await.unwrap().helm;
     let directory = TemporaryDirectory::create().unwrap();
     let flux = &named(&all, "HelmRelease", "runai-operator")["spec"]["values"];
     let argocd = &named(&all, "Application", "runai-operator")["spec"]["source"]["helm"]["valuesObject"];
@@ -117,12 +118,16 @@ async fn the_chart_takes_the_values() {
         assert!(values.is_object(), "{tool}");
         let file = directory.path().join(format!("{tool}.yaml"));
         std::fs::write(&file, values.to_string()).unwrap();
-        let args = ["template", "runai-operator", chart.to_str().unwrap(), "--namespace", "runai-operator", "--values"];
-        let args: Vec<_> = args.into_iter().chain([file.to_str().unwrap()]).collect();
-        let rendered = bed.helm(&args).await.unwrap();
-        assert!(rendered.status.success(), "{tool}: {}", rendered.stderr);
-        assert!(rendered.stdout.contains("runai-connection"), "{tool}: the connection Secret is named");
-        let kept = rendered.stdout.contains("argocd.argoproj.io/sync-options: Prune=false");
+        let mut command = Command::new(&helm);
+        command.args(["template", "runai-operator", "--namespace", "runai-operator", "--kube-version", "1.36.0"]);
+        for home in ["HELM_CACHE_HOME", "HELM_CONFIG_HOME", "HELM_DATA_HOME"] {
+            command.env(home, directory.path().join("helm"));
+        }
+        let output = command.arg(&chart).arg("--values").arg(&file).output().await.unwrap();
+        let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{tool}: {errors}");
+        assert!(text.contains("runai-connection"), "{tool}: the connection Secret is named");
+        let kept = text.contains("argocd.argoproj.io/sync-options: Prune=false");
         assert_eq!(kept, tool == "argocd", "{tool}: annotations of the CRDs");
     }
 }
