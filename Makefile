@@ -13,10 +13,17 @@ CHAOS_ROUNDS ?= 200
 # Tests that need a Kubernetes API mostly wait: for a back-off, a quarantine, a poll. Six at once suit two cores.
 export RUST_TEST_THREADS ?= 6
 
+# The image that `make image` makes; IMAGE_ARGS go to the engine, such as --platform or --push.
+IMAGE ?= $(OPERATOR):dev
+IMAGE_ARGS ?=
+
 TOOLS := target/tools/bin
+# What a release is built and described with. The Dockerfile has the first one, too.
+CARGO_AUDITABLE := 0.7.7
+CARGO_CYCLONEDX := 0.5.9
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds docs recordings chart kube tools model chaos conformance fuzz mutants ci
+.PHONY: help demo up run test e2e lint fmt crds docs recordings chart kube tools model chaos conformance fuzz mutants image sbom ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,8 +59,10 @@ fmt: ## format all code
 
 crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
+	UPDATE_DOCS=1 cargo test --quiet --package $(OPERATOR) --test docs
 
-docs: ## write the pages that are made from the code: recordings, guides, values of the chart, metrics
+docs: ## write the pages that are made from the code: CRDs, recordings, guides, values of the chart, metrics
+	UPDATE_DOCS=1 cargo test --quiet --workspace --test docs
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
 	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page
@@ -90,6 +99,18 @@ fuzz: $(TOOLS)/cargo-fuzz ## every fuzz target for a minute (needs a nightly too
 
 mutants: $(TOOLS)/cargo-mutants ## mutation testing of what decides (an hour or two)
 	PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo mutants --package runai-mutants --output target
+
+image: ## the container image, with docker, podman or buildah; IMAGE, IMAGE_ARGS, ENGINE, SOURCE_DATE_EPOCH
+	image/build $(IMAGE) $(IMAGE_ARGS)
+
+sbom: $(TOOLS)/cargo-auditable $(TOOLS)/cargo-cyclonedx ## release binary with its dependencies in it, and a CycloneDX SBOM
+	image/sbom target/sbom
+
+$(TOOLS)/cargo-auditable:
+	cargo install cargo-auditable --locked --version $(CARGO_AUDITABLE) --root target/tools
+
+$(TOOLS)/cargo-cyclonedx:
+	cargo install cargo-cyclonedx --locked --version $(CARGO_CYCLONEDX) --root target/tools
 
 $(TOOLS)/cargo-mutants:
 	cargo install cargo-mutants --locked --root target/tools
