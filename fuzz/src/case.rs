@@ -275,7 +275,11 @@ fn observed(d: &mut Draw<'_>) -> Observed {
         },
         looked_at: d.maybe(time),
         witness: d.maybe(uuid),
-        reads: d.some(3, |d| (uuid(d), d.maybe(record))),
+        // The client refuses an answer about another registration than the one that was asked for.
+        reads: d.some(3, |d| {
+            let asked = uuid(d);
+            (asked, d.maybe(record).map(|found| RemoteCluster { uuid: asked, ..found }))
+        }),
         trouble: (d.byte() % 4 == 3).then(|| trouble(d)),
         inventory: d.maybe(trouble),
         stale: d.flag(),
