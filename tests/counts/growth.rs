@@ -84,7 +84,8 @@ async fn create(world: &World, fleet: &Fleet, figures: &mut Figures) {
 /// With 520 objects, lists still come at the interval and nothing else is asked.
 async fn lists_do_not_grow(world: &World, fleet: &Fleet, figures: &mut Figures) {
     fleet.poll_every(world, "5s").await;
-    quiet(world, Duration::from_secs(2)).await;
+    // Longer than an interval: the first look for a minimal list is told in status, once.
+    quiet(world, Duration::from_secs(7)).await;
     let mark = Mark::now(world);
     tokio::time::sleep(Duration::from_secs(15)).await;
     let spent = Spent::since(world, mark);
