@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use runai_cluster_operator::telemetry::metrics::{ApiCode, Metrics, ReconcileResult, RefreshResult};
-use runai_cluster_operator::telemetry::objects::{ControlPlaneFacts, ObjectFacts, Registrations};
+use runai_cluster_operator::telemetry::objects::{ClusterMetric, ControlPlaneFacts, ObjectFacts, Registrations};
 use testbed::{TemporaryDirectory, Tool, workspace_dir};
 
 use crate::helm::run;
@@ -32,6 +32,8 @@ pub fn dump() -> String {
         deletion_stalled: false,
     };
     metrics.object("team-a", "east", Some(&cluster));
+    let number = ClusterMetric { kind: "TOTAL_GPU".to_owned(), labels: Vec::new(), value: 8.0 };
+    metrics.measured("team-a", "east", vec![number]);
     let mut text = String::new();
     metrics.encode(&mut text).unwrap();
     text

@@ -70,9 +70,12 @@ async fn a_release_is_upgraded_removed_and_installed_again() {
     plane_is_ready(&world).await;
     let seen = world.simulator.last_seq();
     world.until_ready("east").await;
-    let listed = wait_until(SOON, "two lists more", async || {
+    let listed = wait_until(SOON, "two polls more", async || {
         let lists = world.simulator.journal_since(seen);
-        let lists = lists.iter().filter(|entry| entry.operation == Some(Operation::List)).count();
+        let lists = lists
+            .iter()
+            .filter(|entry| matches!(entry.operation, Some(Operation::List | Operation::MinimalList)))
+            .count();
         if lists >= 2 { Ok(()) } else { Err(lists.to_string()) }
     });
     listed.await.unwrap();

@@ -67,7 +67,8 @@ fn upjet_304_objects_deleted_while_the_operator_comes_back_leave_nothing_behind(
         delete_all(stage).await;
         plane.simulator.add_fault(FaultRule {
             probability: Some(0.5),
-            ..FaultRule::on(Operation::Delete, FaultAction::Reset { phase: ResetPhase::Pre })
+            // With an end: one object in a hundred would lose six in a row, and back off for longer than anybody waits.
+            ..FaultRule::on(Operation::Delete, FaultAction::Reset { phase: ResetPhase::Pre }).times(12)
         });
         let not_found = FaultAction::Status { code: 404, body: None, headers: [].into(), phase: Phase::Pre };
         plane.simulator.add_fault(FaultRule { probability: Some(0.5), ..FaultRule::on(Operation::Get, not_found) });

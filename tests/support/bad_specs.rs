@@ -308,6 +308,12 @@ fn bad_control_plane_specs() -> Vec<BadSpec> {
             "spec.pollInterval",
             "must be of type string",
         ),
+        control_plane(
+            "clusterMetrics.interval below its floor",
+            json!({ "clusterMetrics": { "enabled": true, "interval": "59s" } }),
+            "spec.clusterMetrics.interval",
+            "at least 1m",
+        ),
         control_plane("pollInterval in words", json!({ "pollInterval": "fast" }), "spec.pollInterval", DURATION),
         control_plane("pollInterval with a fraction", json!({ "pollInterval": "7.5s" }), "spec.pollInterval", DURATION),
         control_plane(
