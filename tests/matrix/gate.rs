@@ -48,6 +48,8 @@ struct Trap {
 struct Log {
     seen: Vec<Effect>,
     trap: Option<Trap>,
+    /// From when a trap is set until its strike is over: an effect may be visible to everybody before the strike.
+    open: bool,
 }
 
 #[derive(Clone)]
@@ -116,15 +118,17 @@ impl Gate {
         self.seen().iter().filter(|effect| *effect == "POST events").count()
     }
 
-    /// Whether a trap is still waiting.
+    /// Whether a trap is still waiting, or about to strike.
     pub fn is_set(&self) -> bool {
-        self.log.lock().unwrap().trap.is_some()
+        self.log.lock().unwrap().open
     }
 
     /// The next trap. `answers`: the request is passed on and answered all the same; otherwise the connection breaks.
     pub fn set(&self, effect: &str, nth: usize, when: When, answers: bool, strike: impl FnOnce() + Send + 'static) {
         let trap = Trap { effect: effect.to_owned(), nth, when, answers, strike: Box::new(strike) };
-        self.log.lock().unwrap().trap = Some(trap);
+        let mut log = self.log.lock().unwrap();
+        log.trap = Some(trap);
+        log.open = true;
     }
 }
 
@@ -180,6 +184,7 @@ async fn pass(State(door): State<Door>, request: Request) -> Response {
     match when {
         When::Before => {
             strike();
+            door.struck();
             if answers { door.forward(request).await } else { silence() }
         }
         When::After => {
@@ -187,12 +192,17 @@ async fn pass(State(door): State<Door>, request: Request) -> Response {
             // All of it: the effect is complete.
             let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
             strike();
+            door.struck();
             if answers { Response::from_parts(parts, Body::from(body)) } else { silence() }
         }
     }
 }
 
 impl Door {
+    fn struck(&self) {
+        self.log.lock().unwrap().open = false;
+    }
+
     async fn forward(&self, request: Request) -> Response {
         let (parts, body) = request.into_parts();
         let target = parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default();
