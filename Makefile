@@ -13,7 +13,7 @@ CHAOS_ROUNDS ?= 200
 # Tests that need a Kubernetes API mostly wait: for a back-off, a quarantine, a poll. Six at once suit two cores.
 export RUST_TEST_THREADS ?= 6
 
-# The image that `make image` makes; IMAGE_ARGS go to the engine, such as --platform or --push.
+# The image that `make image` makes; IMAGE_ARGS go to the engine, such as --platform or (docker only) --push.
 IMAGE ?= $(OPERATOR):dev
 IMAGE_ARGS ?=
 
