@@ -77,6 +77,20 @@ pub(crate) async fn record(body: &str, mut run: impl AsyncFnMut(&str) -> String)
     out
 }
 
+/// What a command printed, without the lines that kubectl's client library logs of its own accord, such as that a watch
+/// was ended by the server and is begun anew: they come and go with the load.
+pub(crate) fn without_client_log(text: &str) -> String {
+    text.split_inclusive('\n').filter(|line| !is_client_log(line)).collect()
+}
+
+/// `I1128 17:37:43.441263   23301 reflector.go:664] ..`
+fn is_client_log(line: &str) -> bool {
+    let mut words = line.split_whitespace();
+    let (day, time) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    let is_day = day.len() == 5 && day.starts_with(['I', 'W', 'E']) && day[1..].bytes().all(|b| b.is_ascii_digit());
+    is_day && time.split(':').count() == 3 && words.nth(1).is_some_and(|place| place.ends_with(']'))
+}
+
 /// The page with the output of every command in its `console` blocks made anew, and how many commands there were.
 #[allow(dead_code, reason = "guides play their other blocks too")]
 pub(crate) async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> (String, usize) {
@@ -93,6 +107,15 @@ pub(crate) async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> (Stri
     })
     .await;
     (out, played)
+}
+
+#[test]
+fn the_log_of_the_client_library_is_no_output() {
+    let log = "I1128 17:37:43.441263   23301 reflector.go:664] \"Warning: watch ended with error\"\n";
+    assert_eq!(without_client_log(&format!("a\n{log}b")), "a\nb");
+    for line in ["I1128 is a name\n", "E1234 1:2:3 x y\n", "default   True   https://x\n", "\n"] {
+        assert_eq!(without_client_log(line), line);
+    }
 }
 
 #[tokio::test]
