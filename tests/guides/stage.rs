@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::front::{Authority, Front};
+use crate::page::without_client_log;
 
 /// Testbeds at once.
 static ROOM: Semaphore = Semaphore::const_new(3);
@@ -136,7 +137,7 @@ impl Stage {
         let output = output.unwrap_or_else(|_| panic!("{script}does not end\n--- operator\n{}", self.tail())).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}ended with {}:\n{text}--- operator\n{}", output.status, self.tail());
-        text
+        without_client_log(&text)
     }
 
     pub async fn apply(&self, manifest: &Value) {

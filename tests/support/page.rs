@@ -116,3 +116,18 @@ async fn every_block_and_remark_is_played_in_order() {
     assert_eq!(seen, [console, Part::Remark("then".to_owned()), block("yaml", "kind: X\n", 11)]);
     assert_eq!(played, page.replace("old\n", "new 1\n").replace(">   c\n", ">   c\nnew 7\n"));
 }
+
+/// Without what the client library of kubectl logs beside its output: when `kubectl wait` has what it waited for, its watch
+/// may end with a warning, or without one.
+pub fn without_client_log(text: &str) -> String {
+    // `W1128 17:37:43.441263   23301 reflector.go:664] ..`
+    let is_log = |line: &str| {
+        let (level, rest) = line.split_at_checked(1).unwrap_or_default();
+        let (day, rest) = rest.split_at_checked(4).unwrap_or_default();
+        matches!(level, "I" | "W" | "E")
+            && day.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.starts_with(' ')
+            && rest.contains(".go:")
+    };
+    text.split_inclusive('\n').filter(|line| !is_log(line)).collect()
+}
