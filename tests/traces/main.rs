@@ -81,7 +81,7 @@ async fn pass_with(collector: &Collector, object: &str, wanted: &[&str]) -> Span
 #[tokio::test(flavor = "multi_thread")]
 async fn a_life_is_told_in_traces_that_hold_no_secret_and_never_end() {
     let collector = Collector::start().await;
-    let mut world = World::start(Setup::default()).await;
+    let mut world = World::start(Setup { chart: &["installInfo.enabled=true"], ..Setup::default() }).await;
     let headers = format!("authorization=Bearer {TOKEN}");
     let env = [
         (ENDPOINT, collector.url.as_str()),
