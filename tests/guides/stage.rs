@@ -165,9 +165,9 @@ impl Stage {
         let script = format!("exec 2>&1\n{line}\n");
         let output = tokio::time::timeout(LONG, self.command("bash").args(["-c", &script]).output()).await;
         let output = output.unwrap_or_else(|_| panic!("{script}does not end\n--- operator\n{}", self.tail())).unwrap();
-        let text = without_client_log(&String::from_utf8(output.stdout).unwrap());
+        let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}ended with {}:\n{text}--- operator\n{}", output.status, self.tail());
-        text
+        without_client_log(&text)
     }
 
     pub async fn apply(&self, manifest: &Value) {

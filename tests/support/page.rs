@@ -77,20 +77,6 @@ pub(crate) async fn record(body: &str, mut run: impl AsyncFnMut(&str) -> String)
     out
 }
 
-/// What a command printed, without the lines that kubectl's client library logs of its own accord, such as that a watch
-/// was ended by the server and is begun anew: they come and go with the load.
-pub(crate) fn without_client_log(text: &str) -> String {
-    text.split_inclusive('\n').filter(|line| !is_client_log(line)).collect()
-}
-
-/// `I1128 17:37:43.441263   23301 reflector.go:664] ..`
-fn is_client_log(line: &str) -> bool {
-    let mut words = line.split_whitespace();
-    let (day, time) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-    let is_day = day.len() == 5 && day.starts_with(['I', 'W', 'E']) && day[1..].bytes().all(|b| b.is_ascii_digit());
-    is_day && time.split(':').count() == 3 && words.nth(1).is_some_and(|place| place.ends_with(']'))
-}
-
 /// The page with the output of every command in its `console` blocks made anew, and how many commands there were.
 #[allow(dead_code, reason = "guides play their other blocks too")]
 pub(crate) async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> (String, usize) {
@@ -138,4 +124,19 @@ async fn every_block_and_remark_is_played_in_order() {
     let console = block("console", "$ a\nold\n$ b \\\n>   c\n", 3);
     assert_eq!(seen, [console, Part::Remark("then".to_owned()), block("yaml", "kind: X\n", 11)]);
     assert_eq!(played, page.replace("old\n", "new 1\n").replace(">   c\n", ">   c\nnew 7\n"));
+}
+
+/// Without what the client library of kubectl logs beside its output: when `kubectl wait` has what it waited for, its watch
+/// may end with a warning, or without one.
+pub fn without_client_log(text: &str) -> String {
+    // `W1128 17:37:43.441263   23301 reflector.go:664] ..`
+    let is_log = |line: &str| {
+        let (level, rest) = line.split_at_checked(1).unwrap_or_default();
+        let (day, rest) = rest.split_at_checked(4).unwrap_or_default();
+        matches!(level, "I" | "W" | "E")
+            && day.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.starts_with(' ')
+            && rest.contains(".go:")
+    };
+    text.split_inclusive('\n').filter(|line| !is_log(line)).collect()
 }
