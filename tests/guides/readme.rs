@@ -194,14 +194,14 @@ async fn an_empty_cluster_comes_to_a_healthy_object_and_shows_it() {
     stage.run("kubectl apply -f head.yaml").await;
     let wait = "kubectl wait -n team-a --timeout=60s runaicluster/gpu-west --for";
     stage.run(&format!("{wait}=condition=Ready")).await;
-    connect(&stage).await;
+    connect(&stage);
     stage.run(&format!("{wait}=jsonpath={{.status.version}}=2.24.37\n{wait}=condition=Connected")).await;
     let anew = record(&shown.body, async |command| stage.enter(command).await).await;
     assert_eq!(canon(&shown.body), canon(&anew));
 }
 
 /// The agent of gpu-west starts.
-async fn connect(stage: &Stage) {
+fn connect(stage: &Stage) {
     let uuid = stage.simulator.clusters_named("gpu-west")[0].uuid;
     let version = Some("2.24.37".to_owned());
     for command in [
