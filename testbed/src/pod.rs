@@ -33,7 +33,8 @@ pub struct Pod {
 }
 
 impl Testbed {
-    /// Reads a Deployment and everything that its pods refer to.
+    /// Reads a Deployment and everything that its pods refer to, for one more pod of it: with a name, ports, files and a token
+    /// of its own.
     ///
     /// Ports are replaced by free ones on loopback, and paths of mounts by directories, wherever they occur in
     /// arguments and environment.
@@ -42,6 +43,9 @@ impl Testbed {
     /// As [`Testbed::kubectl_ok`], also for a ConfigMap or Secret that is missing; [`Error::State`] for what a process
     /// cannot be given.
     pub async fn pod(&self, namespace: &str, deployment: &str) -> Result<Pod, Error> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let name = format!("{deployment}-{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+        let directory = self.directory().join(&name);
         let found = self.object("deployment", namespace, deployment).await?;
         let spec = &found["spec"]["template"]["spec"];
         let [container] = array(&spec["containers"]) else {
@@ -53,7 +57,7 @@ impl Testbed {
         if spec["automountServiceAccountToken"] == false {
             return Err(cannot("the pods get no token: automountServiceAccountToken is false"));
         }
-        let mounts = self.mounts(namespace, spec, container).await?;
+        let mounts = self.mounts(namespace, spec, container, &directory).await?;
         let mut ports = BTreeMap::new();
         let mut swaps: Vec<(String, String)> = mounts;
         for port in array(&container["ports"]) {
@@ -64,18 +68,18 @@ impl Testbed {
         }
         let here = |words: &str| swaps.iter().fold(words.to_owned(), |words, (there, here)| words.replace(there, here));
         let args = array(&container["args"]).iter().map(|arg| here(&text(arg))).collect();
-        let env = self.environment(namespace, container).await?;
+        let env = self.environment(namespace, container, &name).await?;
         let env = env.into_iter().map(|(name, value)| (name, here(&value))).collect();
         let probes = ["livenessProbe", "readinessProbe"].map(|probe| {
             let get = &container[probe]["httpGet"];
             let address = ports.get(&text(&get["port"])).cloned().unwrap_or_default();
             (probe.to_owned(), format!("http://{address}{}", text(&get["path"])))
         });
-        let account = text(&spec["serviceAccountName"]);
+        let login = self.serviceaccount_kubeconfig(namespace, &text(&spec["serviceAccountName"])).await?;
         Ok(Pod {
             args,
             env,
-            login: self.serviceaccount_kubeconfig(namespace, &account).await?,
+            login: own(&login, &directory)?,
             ports,
             probes: probes.into(),
             grace: Duration::from_secs(spec["terminationGracePeriodSeconds"].as_u64().unwrap_or(30)),
@@ -89,9 +93,13 @@ impl Testbed {
     }
 
     /// Writes the volumes of a container into directories: path in the container, path here.
-    async fn mounts(&self, namespace: &str, spec: &Value, container: &Value) -> Result<Vec<(String, String)>, Error> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let pod = self.directory().join(format!("pod-{}", NUMBER.fetch_add(1, Ordering::Relaxed)));
+    async fn mounts(
+        &self,
+        namespace: &str,
+        spec: &Value,
+        container: &Value,
+        pod: &Path,
+    ) -> Result<Vec<(String, String)>, Error> {
         let mut mounts = Vec::new();
         for mount in array(&container["volumeMounts"]) {
             let name = text(&mount["name"]);
@@ -127,7 +135,7 @@ impl Testbed {
         Ok(data)
     }
 
-    async fn environment(&self, namespace: &str, container: &Value) -> Result<Vec<(String, String)>, Error> {
+    async fn environment(&self, namespace: &str, container: &Value, pod: &str) -> Result<Vec<(String, String)>, Error> {
         let mut env = Vec::new();
         for source in array(&container["envFrom"]) {
             let (kind, name) = match (source["configMapRef"]["name"].as_str(), source["secretRef"]["name"].as_str()) {
@@ -144,7 +152,7 @@ impl Testbed {
             let value = match from["fieldRef"]["fieldPath"].as_str() {
                 None if from.is_null() => variable["value"].as_str().unwrap_or_default().to_owned(),
                 Some("metadata.namespace") => namespace.to_owned(),
-                Some("metadata.name") => format!("pod-of-{}", text(&container["name"])),
+                Some("metadata.name") => pod.to_owned(),
                 _ => return Err(cannot(&format!("a variable comes from {from}"))),
             };
             env.push((text(&variable["name"]), value));
@@ -156,6 +164,14 @@ impl Testbed {
 fn decoded(value: &str) -> Result<String, Error> {
     let bytes = STANDARD.decode(value).map_err(|error| cannot(&format!("a Secret is no base64: {error}")))?;
     String::from_utf8(bytes).map_err(|error| cannot(&format!("a Secret is no text: {error}")))
+}
+
+/// The login in a file of the pod's own: the account's is written anew for the next pod.
+fn own(login: &Login, pod: &Path) -> Result<Login, Error> {
+    let file = pod.join("kubeconfig");
+    fs::create_dir_all(pod).map_err(Error::io(pod.display().to_string()))?;
+    fs::copy(login.kubeconfig(), &file).map_err(Error::io(file.display().to_string()))?;
+    Ok(Login::new(file))
 }
 
 fn write(dir: &Path, data: &BTreeMap<String, String>) -> Result<(), Error> {

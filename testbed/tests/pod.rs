@@ -31,6 +31,7 @@ fn container(more: &Value) -> Value {
         "envFrom": [{ "configMapRef": { "name": "settings" }, "prefix": "SET_" }],
         "env": [
             { "name": "WHERE", "valueFrom": { "fieldRef": { "fieldPath": "metadata.namespace" } } },
+            { "name": "WHO", "valueFrom": { "fieldRef": { "fieldPath": "metadata.name" } } },
             { "name": "HEALTH", "value": "0.0.0.0:8081" },
         ],
         "ports": [{ "name": "main", "containerPort": 8080 }, { "name": "health", "containerPort": 8081 }],
@@ -66,11 +67,22 @@ async fn a_deployment_says_how_a_process_is_started() {
     let password = std::path::Path::new(file).parent().unwrap().parent().unwrap().join("keys/password");
     assert_eq!(std::fs::read_to_string(password).unwrap(), "canary");
     let env: Vec<_> = pod.env.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    assert_eq!(env, [("SET_main.yaml", "a: 1"), ("WHERE", "default"), ("HEALTH", health)]);
+    let name = env[2].1;
+    assert!(name.starts_with("worker-"), "{name}");
+    assert_eq!(env, [("SET_main.yaml", "a: 1"), ("WHERE", "default"), ("WHO", name), ("HEALTH", health)]);
     assert_eq!(pod.probes["readinessProbe"], format!("http://{health}/readyz"));
     assert_eq!(pod.grace.as_secs(), 7);
     let who = bed.kubectl_as(&pod.login).ok(&["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"]).await;
     assert_eq!(who.unwrap(), "system:serviceaccount:default:worker");
+
+    // The next pod of the same Deployment has nothing in common with it but what the Deployment says.
+    let next = bed.pod("default", "worker").await.unwrap();
+    assert_ne!(next.env[2].1, name);
+    let own = |pod: &testbed::Pod| (pod.args[1].clone(), pod.ports["main"].clone());
+    let (one, other) = (own(&pod), own(&next));
+    assert!(one.0 != other.0 && one.1 != other.1, "{one:?} {other:?}");
+    let token = |pod: &testbed::Pod| std::fs::read_to_string(pod.login.kubeconfig()).unwrap();
+    assert_ne!(token(&pod), token(&next));
 
     // What a process cannot be given is no reason to start it differently.
     let mount = |mount: Value| json!({ "volumeMounts": [mount] });

@@ -10,6 +10,11 @@ use serde_json::{Value, json};
 use testbed::{Login, OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, Options, Testbed, wait_until};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+#[path = "objects.rs"]
+mod objects;
+
+pub use objects::*;
+
 /// Testbeds at once: what runs on them mostly waits. More than the shared ones of a target, which are never given back.
 static ROOM: Semaphore = Semaphore::const_new(6);
 
@@ -72,8 +77,20 @@ impl Setup {
     }
 }
 
-pub struct World {
-    pub operator: OperatorProcess,
+/// The operator of a world, however it runs.
+pub trait Operator {
+    /// What it has logged, to be shown when something fails.
+    fn said(&self) -> String;
+}
+
+impl Operator for OperatorProcess {
+    fn said(&self) -> String {
+        self.logs().unwrap_or_default()
+    }
+}
+
+pub struct World<O = OperatorProcess> {
+    pub operator: O,
     pub simulator: Simulator,
     pub bed: Testbed,
     pub login: Login,
@@ -104,24 +121,10 @@ impl World {
         world
     }
 
-    /// A world of parts that were started elsewhere, with the permit for its testbed.
-    pub async fn around(
-        room: SemaphorePermit<'static>,
-        bed: Testbed,
-        simulator: Simulator,
-        operator: OperatorProcess,
-        login: Login,
-    ) -> Self {
-        let client = bed.client().await.unwrap();
-        Self { operator, simulator, bed, login, client, args: Vec::new(), log: "info", _room: room }
-    }
-
     /// The permit for one testbed.
     pub async fn room() -> SemaphorePermit<'static> {
         ROOM.acquire().await.unwrap()
     }
-
-    // ---- the operator ----
 
     /// Another operator process with the same flags.
     pub fn another_operator(&self) -> OperatorProcess {
@@ -134,8 +137,20 @@ impl World {
         self.operator = self.another_operator();
         self.operator.wait_ready(SOON).await.unwrap();
     }
+}
 
-    // ---- Kubernetes ----
+impl<O: Operator> World<O> {
+    /// A world of parts that were started elsewhere, with the permit for its testbed.
+    pub async fn around(
+        room: SemaphorePermit<'static>,
+        bed: Testbed,
+        simulator: Simulator,
+        operator: O,
+        login: Login,
+    ) -> Self {
+        let client = bed.client().await.unwrap();
+        Self { operator, simulator, bed, login, client, args: Vec::new(), log: "info", _room: room }
+    }
 
     pub async fn apply(&self, manifest: &Value) {
         self.bed.kubectl_apply(&manifest.to_string()).await.unwrap();
@@ -158,15 +173,7 @@ impl World {
 
     /// That Secret, to be applied along with others.
     pub fn secret(&self, name: &str, over: &[(&str, &str)]) -> Value {
-        let mut data =
-            json!({ "url": self.simulator.url(), "clientID": "operator", "clientSecret": "operator-secret" });
-        for (key, value) in over {
-            data[*key] = json!(value);
-        }
-        json!({
-            "apiVersion": "v1", "kind": "Secret", "type": "Opaque",
-            "metadata": { "name": name, "namespace": OPERATOR_NAMESPACE }, "stringData": data,
-        })
+        connection(name, self.simulator.url(), over)
     }
 
     pub async fn kubectl(&self, args: &[&str]) -> String {
@@ -328,7 +335,7 @@ impl World {
     }
 
     pub fn tail(&self) -> String {
-        let logs = self.operator.logs().unwrap_or_default();
+        let logs = self.operator.said();
         let lines: Vec<_> = logs.lines().rev().take(60).collect();
         lines.into_iter().rev().fold(String::new(), |mut text, line| {
             let _ = writeln!(text, "{line}");
@@ -363,49 +370,4 @@ fn start_operator(bed: &Testbed, login: &Login, args: &[String], log: &str) -> O
         options = options.arg("--leader-elect=false");
     }
     OperatorProcess::start(&options.env("RUST_LOG", log)).unwrap()
-}
-
-pub fn namespace(name: &str) -> Value {
-    json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": name } })
-}
-
-pub fn control_plane(name: &str, secret: &str, spec: &Value) -> Value {
-    let mut spec = spec.clone();
-    spec["connectionSecretRef"] = json!({ "name": secret });
-    json!({ "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiControlPlane", "metadata": { "name": name }, "spec": spec })
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "callers write it in place")]
-pub fn cluster(namespace: &str, name: &str, spec: Value) -> Value {
-    json!({
-        "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",
-        "metadata": { "name": name, "namespace": namespace }, "spec": spec,
-    })
-}
-
-/// Status and reason of a condition; empty when it is absent.
-pub fn condition(object: &Value, kind: &str) -> (String, String) {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
-    let text = |field: &str| found[field].as_str().unwrap_or_default().to_owned();
-    (text("status"), text("reason"))
-}
-
-/// Message of a condition.
-pub fn message(object: &Value, kind: &str) -> String {
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    let found = conditions.iter().find(|condition| condition["type"] == kind).cloned().unwrap_or_default();
-    found["message"].as_str().unwrap_or_default().to_owned()
-}
-
-pub fn uuid(object: &Value) -> uuid::Uuid {
-    object["status"]["uuid"].as_str().unwrap_or_else(|| panic!("no uuid in {object}")).parse().unwrap()
-}
-
-fn brief(object: &Value) -> String {
-    json!({ "metadata": {
-        "annotations": object["metadata"]["annotations"], "finalizers": object["metadata"]["finalizers"],
-        "deletionTimestamp": object["metadata"]["deletionTimestamp"],
-    }, "status": object["status"] })
-    .to_string()
 }
