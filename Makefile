@@ -23,7 +23,7 @@ CARGO_AUDITABLE := 0.7.7
 CARGO_CYCLONEDX := 0.5.9
 FUZZ := PATH="$(CURDIR)/$(TOOLS):$$PATH" cargo +nightly fuzz
 
-.PHONY: help demo up run test e2e lint fmt crds docs recordings chart kube tools model chaos conformance fuzz mutants image sbom ci
+.PHONY: help demo up run test e2e lint fmt crds docs picture recordings chart kube tools model chaos conformance fuzz mutants image sbom ci
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-11s  %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ docs: ## write the pages that are made from the code: CRDs, recordings, guides, 
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
 	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page
+
+picture: build kube ## docs/dashboard.svg anew, from ten minutes of a fleet under a real Prometheus
+	cargo run --quiet --package testbed -- picture
 
 recordings: kube tools ## run the recordings in docs/kubectl.md and below gitops/ anew
 	UPDATE_GITOPS=1 cargo test --quiet --workspace --test gitops -- kubectl recordings

@@ -30,6 +30,20 @@ pub enum Operation {
 }
 
 impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Token,
+        Self::ListClusters,
+        Self::GetCluster,
+        Self::CreateCluster,
+        Self::RenameCluster,
+        Self::DeleteCluster,
+        Self::ListMinimal,
+        Self::GetMinimal,
+        Self::InstallInfo,
+        Self::Metrics,
+    ];
+
     /// The metric label.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -3,6 +3,7 @@
 //! ```text
 //! binaries  etcd, kube-apiserver, ...: finds or builds them
 //! tools     helm 4, promtool, ...: what tests look at the chart with
+//! prometheus  a Prometheus server that scrapes one target
 //! gobuild   builds a program of a pinned Go module          (slow only once, under a lock)
 //! pki       certificates and keys of one testbed
 //! reaper    ends the children when this process dies, even by SIGKILL
@@ -37,6 +38,7 @@ mod pki;
 mod pod;
 mod ports;
 mod process;
+mod prometheus;
 mod proxy;
 mod reaper;
 mod tools;
@@ -55,6 +57,7 @@ pub use kubectl::{Kubectl, Output};
 pub use operator::{OperatorOptions, OperatorProcess};
 pub use pod::Pod;
 pub use ports::free_ports;
+pub use prometheus::{Prometheus, Series};
 pub use proxy::Proxy;
 pub use tools::Tool;
 pub use wait::wait_until;

@@ -1,4 +1,4 @@
-//! Programs that tests judge by, each built from a Go module of its own, when it is first asked for.
+//! Programs that tests judge by and pictures are made with, each built from a pinned Go module when it is first asked for.
 //!
 //! Owns which they are, and their modules. Does not know what they are asked.
 
@@ -17,12 +17,14 @@ pub enum Tool {
     Kubeconform,
     /// Checks metrics, and runs the tests of alerts.
     Promtool,
+    /// Scrapes and answers queries, beside promtool of the same version; see [`crate::Prometheus`].
+    Prometheus,
     /// Says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
     Judges,
 }
 
 impl Tool {
-    /// All.
+    /// Those that tests judge by.
     pub const ALL: [Self; 5] = [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool, Self::Judges];
 
     /// Name of the program, directory of its module, and Go package.
@@ -38,6 +40,9 @@ impl Tool {
                 ("kubeconform", "testbed/tools/kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform")
             }
             Self::Promtool => ("promtool", "testbed/tools/promtool", "github.com/prometheus/prometheus/cmd/promtool"),
+            Self::Prometheus => {
+                ("prometheus", "testbed/tools/prometheus", "github.com/prometheus/prometheus/cmd/prometheus")
+            }
             Self::Judges => ("judges", "testbed/judges", "."),
         }
     }
@@ -46,7 +51,7 @@ impl Tool {
     const fn tags(self) -> &'static str {
         match self {
             // Without the ways to find targets in a dozen clouds, which nothing here asks for: a minute in place of five.
-            Self::Promtool => "remove_all_sd",
+            Self::Promtool | Self::Prometheus => "remove_all_sd",
             Self::Helm4 | Self::HelmUnittest | Self::Kubeconform | Self::Judges => "",
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use runai_cluster_operator::runai::Operation;
 use runai_cluster_operator::telemetry::metrics::{ApiCode, Metrics, ReconcileResult, RefreshResult};
 use runai_cluster_operator::telemetry::objects::{ClusterMetric, ControlPlaneFacts, ObjectFacts, Registrations};
 use testbed::{TemporaryDirectory, Tool, workspace_dir};
@@ -136,6 +137,14 @@ fn the_page_tells_every_metric() {
         let known = families.iter().any(|(family, of)| *family == name || of.series.contains(&name));
         assert!(known, "docs/metrics.md names {name}");
     }
+}
+
+#[test]
+fn the_page_tells_every_operation() {
+    let text = std::fs::read_to_string(workspace_dir().join("docs/metrics.md")).unwrap();
+    let (_, rest) = text.split_once("`operation` is one of ").unwrap();
+    let told: Vec<_> = rest.split(';').next().unwrap().split(',').map(|word| word.trim().trim_matches('`')).collect();
+    assert_eq!(told, Operation::ALL.map(Operation::as_str));
 }
 
 /// The dump as the older text format has it, which is what promtool looks at: there the names in comments end in what

@@ -46,7 +46,7 @@ pub(crate) async fn run(
     };
     let mut demo = Demo { stage, start: Instant::now() };
     let played = tokio::select! {
-        played = demo.play(binary) => played.map_err(|error| demo.with_log(error)),
+        played = demo.play(binary) => played.map_err(|error| demo.stage.with_log(error)),
         signal = &mut interrupted => Err(Error::State(signal?.to_owned())),
     };
     let cleaned = demo.clean_up().await;
@@ -216,13 +216,6 @@ impl Demo {
             expect(&object, wanted(&object))
         })
         .await
-    }
-
-    fn with_log(&self, error: Error) -> Error {
-        let log = self.stage.operator.as_ref().and_then(|operator| operator.logs().ok()).unwrap_or_default();
-        let lines: Vec<_> = log.lines().collect();
-        let tail = lines[lines.len().saturating_sub(30)..].join("\n");
-        if tail.is_empty() { error } else { Error::State(format!("{error}\nthe end of the operator's log:\n{tail}")) }
     }
 }
 

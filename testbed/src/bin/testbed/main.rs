@@ -1,6 +1,8 @@
 //! `testbed`: the command line of the testbed. Parses, dispatches and turns signals and errors into an end.
 
 mod demo;
+mod drawing;
+mod picture;
 mod sample;
 mod stage;
 mod suite;
@@ -30,6 +32,14 @@ enum Command {
     /// Takes one RunaiCluster through its life and prints what kubectl shows at every step. With KUBECONFIG set it uses
     /// that cluster in place of an API server of its own.
     Demo(Beside),
+    /// Plays ten minutes of a fleet, scraped by Prometheus, and draws docs/dashboard.svg from them.
+    Picture {
+        #[command(flatten)]
+        beside: Beside,
+        /// Draws what the last run left in target.
+        #[arg(long)]
+        redraw: bool,
+    },
     /// Builds all test programs and runs them, some at a time.
     Suite {
         /// How many at a time.
@@ -55,6 +65,7 @@ async fn main() -> ExitCode {
         Command::Tools => tools().await,
         Command::Up(beside) => until_signal(up::run(beside.operator)).await,
         Command::Demo(beside) => demo::run(beside.operator, interrupted()).await,
+        Command::Picture { beside, redraw } => until_signal(picture::run(beside.operator, redraw)).await,
         Command::Suite { lanes, names } => until_signal(suite::run(lanes, &names)).await,
     };
     match outcome {

@@ -90,6 +90,14 @@ impl Stage {
         let manifests = sample::control_plane(url, &identity.client_id, &identity.client_secret);
         self.kubectl.apply(&manifests).await.map(drop)
     }
+
+    /// The error, with the end of the operator's log.
+    pub(crate) fn with_log(&self, error: Error) -> Error {
+        let log = self.operator.as_ref().and_then(|operator| operator.logs().ok()).unwrap_or_default();
+        let lines: Vec<_> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(30)..].join("\n");
+        if tail.is_empty() { error } else { Error::State(format!("{error}\nthe end of the operator's log:\n{tail}")) }
+    }
 }
 
 /// The operator's binary: as asked for, or the one beside ours.
