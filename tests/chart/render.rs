@@ -39,7 +39,7 @@ async fn every_render_is_the_same() {
         let names: Vec<_> = documents(&first).iter().map(identity).collect();
         assert!(names.len() >= 2, "{file}: {names:?}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "twice the same object: {names:?}");
-        variables_are_named_once(&documents(&first));
+        list_items_are_named_once(&documents(&first));
     }
     let words = std::fs::read_dir(chart().join("templates")).unwrap().map(|entry| entry.unwrap().path());
     for path in words.filter(|path| path.is_file()) {
@@ -60,14 +60,32 @@ async fn every_render_is_the_same() {
 }
 
 /// Server-side apply, which Helm 4 uses, refuses two list items of one name.
-fn variables_are_named_once(documents: &[Value]) {
+fn list_items_are_named_once(documents: &[Value]) {
     let helpers = std::fs::read_to_string(chart().join("templates/deployment.yaml")).unwrap();
     for deployment in of_kind(documents, "Deployment") {
-        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-        let names: Vec<_> = env.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
-        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
-        // The list that extraEnv is compared with holds all of the chart's own.
-        for name in names.iter().filter(|name| name.starts_with("RUNAI_") || name.starts_with("POD_")) {
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        for (list, key) in [
+            (&container["env"], "name"),
+            (&container["ports"], "containerPort"),
+            (&container["volumeMounts"], "mountPath"),
+            (&pod["volumes"], "name"),
+            (&pod["imagePullSecrets"], "name"),
+        ] {
+            let items = list.as_array().into_iter().flatten();
+            let keys: Vec<_> = items.map(|item| item[key].to_string()).collect();
+            assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{keys:?}");
+        }
+        // The lists that extraEnv, extraVolumes and extraVolumeMounts are compared with hold all of the chart's own.
+        let own = |list: &Value, key: &str| {
+            let items = list.as_array().cloned().unwrap_or_default();
+            items.iter().map(|item| item[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut names = own(&container["env"], "name");
+        names.retain(|name| name.starts_with("RUNAI_") || name.starts_with("POD_"));
+        let theirs = ["scratch", "/scratch"];
+        names.extend([own(&pod["volumes"], "name"), own(&container["volumeMounts"], "mountPath")].concat());
+        for name in names.iter().filter(|name| !theirs.contains(&name.as_str())) {
             assert!(helpers.contains(&format!("\"{name}\"")), "{name} is not in the list");
         }
     }
