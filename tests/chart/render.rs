@@ -153,40 +153,51 @@ async fn it_works_as_a_part_of_another_chart() {
     assert!(unknown.unwrap_err().contains("typo"));
 }
 
-/// All texts in a document that are names of objects.
-fn names(document: &Value) -> Vec<String> {
-    let mut found = vec![document["metadata"]["name"].as_str().unwrap().to_owned()];
+/// What of a document's name and labels Kubernetes would not take.
+fn bad_names(document: &Value) -> Vec<String> {
+    let letters = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
+    let label = |text: &str| text.len() <= 63 && letters(text);
+    let name = document["metadata"]["name"].as_str().unwrap().to_owned();
+    let dots = document["kind"] == "CustomResourceDefinition";
+    let mut bad = Vec::new();
+    if !label(&name) || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-') || c == '.' && dots) {
+        bad.push(name);
+    }
     let labels = [&document["metadata"]["labels"], &document["spec"]["template"]["metadata"]["labels"]];
     let values = labels.into_iter().filter_map(Value::as_object).flat_map(|labels| labels.values());
-    found.extend(values.map(|value| value.as_str().unwrap().to_owned()));
-    found
+    bad.extend(values.map(|value| value.as_str().unwrap().to_owned()).filter(|value| !label(value)));
+    bad
 }
 
 #[tokio::test]
-async fn names_are_short_enough_whatever_the_release_is_called() {
+async fn names_are_taken_whatever_the_release_is_called() {
     let helm = Helm::three().await;
     let full = chart().join("ci/full-values.yaml").display().to_string();
-    let longest = "a".repeat(53);
-    // Cut at any length, a name must not end in a dash.
+    // Cut at any length, a name must not end in a dash, however many there are; and a release may be called with dots.
     let dashes = ["a-".repeat(26), "a".to_owned()].concat();
-    for release in [longest.as_str(), dashes.as_str(), "x"] {
+    let two_dashes = ["a".repeat(44), "--b".to_owned()].concat();
+    let dots = ["a.".repeat(26), "a".to_owned()].concat();
+    let trial = "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}";
+    let long = format!("nameOverride={}--{},{trial}", "b".repeat(56), "b".repeat(5));
+    for release in ["a".repeat(53), dashes, two_dashes, dots, "x".to_owned()] {
         for args in [
-            vec![
-                "--set",
-                "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}",
-            ],
+            vec!["--set", trial],
+            vec!["--set", &long],
             vec!["--values", &full, "--set", "fullnameOverride="],
             vec!["--values", &full],
         ] {
-            let all = documents(&helm.text(release, &chart(), &args).await.unwrap());
+            let mut all = documents(&helm.text(&release, &chart(), &args).await.unwrap());
             assert!(all.len() > 10);
+            // Those are named by the user, here after the release.
+            all.retain(|document| !["-extra", "-text"].iter().any(|end| identity(document).ends_with(end)));
             for document in &all {
-                for name in names(document) {
-                    assert!(name.len() <= 63 && !name.ends_with('-'), "{}: {name:?}", identity(document));
-                }
+                assert_eq!(bad_names(document), Vec::<String>::new(), "{}", identity(document));
             }
         }
     }
+    let labels = json!({ "a": "b", "c": "d_", "e": "f.g" });
+    let document = json!({ "kind": "Service", "metadata": { "name": "a.b", "labels": labels } });
+    assert_eq!(bad_names(&document), ["a.b", "d_"]);
 }
 
 #[tokio::test]
