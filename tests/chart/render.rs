@@ -240,8 +240,30 @@ async fn every_object_carries_the_recommended_labels() {
     let all = helm.documents(&["--values", &full]).await;
     let common = all.iter().filter(|document| document["metadata"]["labels"]["team"] == "platform").count();
     assert_eq!(common, all.len() - 2, "all but the extra objects");
-    let deployment = of_kind(&all, "Deployment")[0];
-    assert!(deployment["spec"]["selector"]["matchLabels"]["team"].is_null(), "a selector never changes");
+    let mut labels = Vec::new();
+    all.iter().for_each(|document| selected(document, &mut labels));
+    let own = json!({ "app.kubernetes.io/name": "runai-cluster-operator", "app.kubernetes.io/instance": RELEASE });
+    // Deployment, Service, PodDisruptionBudget, NetworkPolicy, ServiceMonitor.
+    assert_eq!(labels.iter().filter(|labels| **labels == &own).count(), 5, "a selector never changes: {labels:?}");
+    assert!(labels.iter().all(|labels| labels["team"].is_null()), "{labels:?}");
+}
+
+/// The labels of every selector in a document: a Service has them as they are, the others as `matchLabels`.
+fn selected<'a>(node: &'a Value, found: &mut Vec<&'a Value>) {
+    match node {
+        Value::Object(map) => {
+            for (key, below) in map {
+                let is_text = |(_, value): (&String, &Value)| value.is_string();
+                let plain = key == "selector" && below.as_object().is_some_and(|labels| labels.iter().all(is_text));
+                if key == "matchLabels" || plain {
+                    found.push(below);
+                }
+                selected(below, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|below| selected(below, found)),
+        _ => {}
+    }
 }
 
 /// The suites in the chart's `tests/`, one for each template.
