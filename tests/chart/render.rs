@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::{TemporaryDirectory, Tool, workspace_dir};
 
 use crate::helm::{Helm, RELEASE, chart, copy, documents, identity, of_kind, run, values_files};
+use crate::values::{check, updating};
 
 #[tokio::test]
 async fn helm_has_no_complaint() {
@@ -273,14 +274,16 @@ async fn the_suites_of_the_chart_pass() {
     let copied = TemporaryDirectory::create().unwrap();
     let here = copied.path().join("chart");
     copy(&chart(), &here);
+    let (ours, fresh) = (chart().join("tests/__snapshot__"), here.join("tests/__snapshot__"));
+    if updating() {
+        std::fs::remove_dir_all(&fresh).unwrap();
+    }
     // In a copy: it would write a snapshot that is not there yet.
     let said = run(&unittest, &[], &["--strict", "--file", "tests/*_test.yaml", &here.display().to_string()]).await;
     assert!(said.unwrap_or_else(|error| panic!("{error}")).contains("Charts:      1 passed, 1 total"));
-    for entry in std::fs::read_dir(chart().join("tests/__snapshot__")).unwrap() {
+    for entry in std::fs::read_dir(&fresh).unwrap() {
         let name = entry.unwrap().file_name();
-        let (ours, fresh) =
-            (chart().join("tests/__snapshot__").join(&name), here.join("tests/__snapshot__").join(&name));
-        assert_eq!(std::fs::read_to_string(ours).unwrap(), std::fs::read_to_string(fresh).unwrap(), "{name:?}");
+        check(&ours.join(&name), &std::fs::read_to_string(fresh.join(&name)).unwrap());
     }
 
     let suites = std::fs::read_dir(chart().join("tests")).unwrap().map(|entry| entry.unwrap().path());
