@@ -60,6 +60,11 @@ fn step_objections(step: &Value, makefile: &str, found: &mut Vec<String>) {
             found.push(format!("no target {target}"));
         }
     }
+    for program in script.split_whitespace().filter(|word| word.starts_with("image/")) {
+        if !root().join(program).exists() {
+            found.push(format!("no program {program}"));
+        }
+    }
     for test in words_after(script, "--test") {
         let place = root().join("tests").join(test);
         if !place.join("main.rs").exists() && !place.with_extension("rs").exists() {
@@ -119,7 +124,8 @@ fn what_is_wrong_is_found() {
             { "run": "one\ntwo" },
             { "run": "make nothing" },
             { "run": "cargo test --test nothing" },
+            { "run": "image/nothing" },
         ] },
     } });
-    assert_eq!(objections(&bad, "test: build\n").len(), 10);
+    assert_eq!(objections(&bad, "test: build\n").len(), 11);
 }
