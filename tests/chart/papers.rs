@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use testbed::{TemporaryDirectory, workspace_dir};
 
 use crate::helm::{Helm, RELEASE, chart, documents, of_kind};
+use crate::world::Bare;
 
 fn read(chart: &Path) -> Value {
     serde_saphyr::from_str(&std::fs::read_to_string(chart.join("Chart.yaml")).unwrap()).unwrap()
@@ -90,6 +91,34 @@ fn the_words_are_those_of_artifact_hub() {
         assert!(["true", "false"].contains(&word(name).as_str()), "{name}");
     }
     assert_eq!((word("license").as_str(), word("category").as_str()), ("Apache-2.0", "integration-delivery"));
+}
+
+/// By the rules of the schema, which the types above do not know, and without a field that nobody reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_the_examples() {
+    let bare = Bare::start().await;
+    let take = async |example: &Value| {
+        let file = bare.bed.directory().join("example.yaml");
+        std::fs::write(&file, example.to_string()).unwrap();
+        let file = file.display().to_string();
+        bare.bed.kubectl_ok(&["create", "--dry-run=server", "--validate=strict", "-f", &file]).await
+    };
+    let examples = annotation("crdsExamples");
+    let namespaces = examples.iter().filter_map(|example| example["metadata"]["namespace"].as_str());
+    for namespace in namespaces.collect::<BTreeSet<_>>() {
+        bare.bed.kubectl_ok(&["create", "namespace", namespace]).await.unwrap();
+    }
+    for example in &examples {
+        take(example).await.unwrap();
+        for (field, wrong) in
+            [("name", json!(" x")), ("connectionSecretRef", json!({ "name": "a/b" })), ("typo", json!(1))]
+        {
+            let mut example = example.clone();
+            example["spec"][field] = wrong;
+            let refusal = take(&example).await.expect_err(field).to_string();
+            assert!(refusal.contains(&format!("spec.{field}")), "{field}: {refusal}");
+        }
+    }
 }
 
 /// `image/chart`, which the release runs.
