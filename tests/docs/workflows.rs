@@ -129,3 +129,53 @@ fn what_is_wrong_is_found() {
     } });
     assert_eq!(objections(&bad, "test: build\n").len(), 11);
 }
+
+/// Files that a workflow puts into `dist`, from where they come to the release page; variables as they are.
+fn distributed(workflow: &Value) -> BTreeSet<String> {
+    let steps = || workflow["jobs"].as_object().unwrap().values().flat_map(|job| job["steps"].as_array()).flatten();
+    let mut found = BTreeSet::new();
+    for line in steps().filter_map(|step| step["run"].as_str()).flat_map(str::lines) {
+        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+        if let [command, files @ .., to] = &words[..]
+            && (*command == "cp" || *command == "mv")
+            && to.starts_with("dist")
+        {
+            found.extend(files.iter().map(|file| file.rsplit('/').next().unwrap().to_owned()));
+        }
+        if line.contains("(cd dist ") {
+            let made = [">", "--bundle"].into_iter().flat_map(|before| words_after(line, before));
+            found.extend(made.map(str::to_owned));
+        }
+    }
+    let downloads = steps().any(|step| step["with"]["path"] == "dist" && step["with"]["pattern"] == "binary-*");
+    for upload in steps().filter(|step| step["uses"].as_str().is_some_and(|uses| uses.contains("/upload-artifact@"))) {
+        if downloads && upload["with"]["name"].as_str().unwrap().starts_with("binary-") {
+            found.insert(upload["with"]["path"].as_str().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_release_has_all_files_that_its_page_tells_of() {
+    let page = read("docs/releases.md");
+    let told = page.lines().filter(|line| line.contains("| release page")).filter_map(|line| line.split('`').nth(1));
+    // Two in one row.
+    let told: BTreeSet<_> = told.map(|name| name.replace("{amd64,arm64}", "${{ matrix.architecture }}")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let release = workflows().pop().unwrap().1;
+    let files = distributed(&release);
+    for name in told.iter().map(String::as_str).chain(["checksums.txt", "checksums.txt.sigstore.json"]) {
+        assert!(files.contains(name), "{name} is not among {files:?}");
+    }
+    // Without the step that makes one, it is missing.
+    for name in told {
+        let mut without = release.clone();
+        for job in without["jobs"].as_object_mut().unwrap().values_mut() {
+            if let Some(steps) = job["steps"].as_array_mut() {
+                steps.retain(|step| !step.to_string().contains(&name));
+            }
+        }
+        assert!(!distributed(&without).contains(&name), "{name}");
+    }
+}
