@@ -84,6 +84,21 @@ fn the_manifests_fit_together() {
     assert_eq!(cluster["metadata"]["namespace"], release["metadata"]["namespace"]);
 }
 
+/// Argo CD asks a person before it deregisters one of the example's clusters.
+#[test]
+fn every_deregistration_by_argo_cd_is_confirmed() {
+    let objects = yaml_below("gitops/argocd/clusters").into_iter().flat_map(|file| documents(&file));
+    let clusters: Vec<_> = objects.filter(|object| object["kind"] == "RunaiCluster").collect();
+    assert!(clusters.len() >= 2, "{clusters:?}");
+    for cluster in clusters {
+        let options = cluster["metadata"]["annotations"]["argocd.argoproj.io/sync-options"].as_str();
+        let options: BTreeSet<_> = options.unwrap_or_default().split(',').collect();
+        for option in ["Prune=confirm", "Delete=confirm"] {
+            assert!(options.contains(option), "{}: no {option}", cluster["metadata"]["name"]);
+        }
+    }
+}
+
 /// What the guide shows is part of a file.
 #[test]
 fn the_guide_shows_what_is_in_the_files() {
