@@ -44,6 +44,14 @@ pub struct Finding {
     pub error: Option<String>,
 }
 
+/// Whether those that depend on an object may go on.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Readiness {
+    pub ready: bool,
+    pub error: Option<String>,
+}
+
 /// One test of a `health_test.yaml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +116,11 @@ impl Judges {
     /// A finding for each manifest.
     pub async fn manifests<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Vec<Finding> {
         self.ask(&["manifests".as_ref()], objects).await
+    }
+
+    /// What the objects of a file that depend on each of these, with an expression, take it for.
+    pub async fn ready<'a>(&self, file: &Path, objects: impl IntoIterator<Item = &'a Value>) -> Vec<Readiness> {
+        self.ask(&["ready".as_ref(), file.as_ref()], objects).await
     }
 
     /// The outcome of every test below a folder in Argo CD's layout.

@@ -8,7 +8,7 @@ use testbed::TemporaryDirectory;
 use tokio::process::Command;
 
 use crate::files::{documents, path, yaml_below};
-use crate::judges::Judges;
+use crate::judges::{Judges, Readiness};
 
 /// The documents of `gitops/` that are objects of Argo CD or Flux.
 fn of_the_tools() -> Vec<Value> {
@@ -49,6 +49,55 @@ async fn every_manifest_is_one_of_argo_cd_or_flux() {
     for finding in judges.manifests([&application, &release, &kustomization]).await {
         assert!(finding.error.is_some(), "{finding:?}");
     }
+}
+
+/// What waits for something goes on at the right time: Flux's own evaluator on the expressions of `dependsOn`.
+#[tokio::test]
+async fn what_depends_on_something_waits_for_it() {
+    let judges = Judges::new().await;
+    let release = |status: Value| {
+        json!({
+            "apiVersion": "helm.toolkit.fluxcd.io/v2", "kind": "HelmRelease",
+            "metadata": { "name": "runai-operator", "namespace": "runai-operator" }, "status": status,
+        })
+    };
+    let history = |states: &[&str]| json!({ "history": states.iter().map(|state| json!({ "status": state })).collect::<Vec<_>>() });
+    let table = [
+        (release(json!({})), false),
+        (release(json!({ "conditions": [], "history": [] })), false),
+        (release(history(&["pending-install"])), false),
+        (release(history(&["failed"])), false),
+        (release(history(&["deployed"])), true),
+        // While it is upgraded, and after an upgrade that failed, an operator is there.
+        (release(history(&["pending-upgrade", "deployed"])), true),
+        (release(history(&["failed", "deployed"])), true),
+    ];
+    for (dependency, ready) in table {
+        let answers = judges.ready(&path("gitops/flux/agents/gpu-east.yaml"), [&dependency]).await;
+        assert_eq!(answers, [Readiness { ready, error: None }], "{dependency}");
+    }
+
+    let clusters = |status: Value| {
+        json!({
+            "apiVersion": "kustomize.toolkit.fluxcd.io/v1", "kind": "Kustomization",
+            "metadata": { "name": "runai-clusters", "namespace": "flux-system" }, "status": status,
+        })
+    };
+    let failing = json!([{ "type": "Ready", "status": "False", "reason": "HealthCheckFailed", "message": "" }]);
+    let table = [
+        (clusters(json!({})), false),
+        (clusters(json!({ "lastAttemptedRevision": "main" })), false),
+        // Once they were there, a later change of them keeps no agent waiting.
+        (clusters(json!({ "lastAppliedRevision": "main", "conditions": failing })), true),
+    ];
+    let file = path("gitops/flux/kustomizations.yaml");
+    for (dependency, ready) in table {
+        let answers = judges.ready(&file, [&dependency]).await;
+        assert_eq!(answers, [Readiness { ready, error: None }], "{dependency}");
+    }
+    // Nothing asks about this one.
+    let other = judges.ready(&file, [&release(json!({}))]).await;
+    assert!(other[0].error.is_some(), "{other:?}");
 }
 
 /// Folders that are named exist, waves go operator first, and what depends on something names what is there.
