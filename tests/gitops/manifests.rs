@@ -131,6 +131,11 @@ fn the_manifests_fit_together() {
     let read: Vec<_> = release["spec"]["valuesFrom"].as_array().unwrap().iter().map(|from| &from["name"]).collect();
     assert_eq!(read, [secret, &format!("{secret}-bootstrap")]);
     assert_eq!(cluster["metadata"]["namespace"], release["metadata"]["namespace"]);
+
+    // Flux lets go of a Kustomization whose objects are not gone in time.
+    let minutes = |value: &Value| value.as_str().unwrap().strip_suffix('m').unwrap().parse::<u32>().unwrap();
+    let dev = &named(&clusters, "RunaiCluster", "gpu-dev")["spec"]["deletion"]["forceAfter"];
+    assert!(minutes(dev) < minutes(&named(&all, "Kustomization", "runai-clusters")["spec"]["timeout"]));
 }
 
 /// Argo CD asks a person before it deregisters one of the example's clusters.
