@@ -33,7 +33,7 @@ async fn every_manifest_is_one_of_argo_cd_or_flux() {
     let kinds: BTreeSet<_> = all.iter().map(|document| document["kind"].as_str().unwrap()).collect();
     assert_eq!(
         kinds.into_iter().collect::<Vec<_>>(),
-        ["Application", "HelmRelease", "HelmRepository", "Kustomization"]
+        ["Application", "ApplicationSet", "HelmRelease", "HelmRepository", "Kustomization"]
     );
     for finding in judges.manifests(&all).await {
         assert!(finding.error.is_none(), "{finding:?}");
@@ -136,6 +136,45 @@ fn the_manifests_fit_together() {
     let minutes = |value: &Value| value.as_str().unwrap().strip_suffix('m').unwrap().parse::<u32>().unwrap();
     let dev = &named(&clusters, "RunaiCluster", "gpu-dev")["spec"]["deletion"]["forceAfter"];
     assert!(minutes(dev) < minutes(&named(&all, "Kustomization", "runai-clusters")["spec"]["timeout"]));
+}
+
+/// The uuid comes from the label of the cluster's Secret, by Argo CD's own renderer; a cluster without it gets no agent.
+#[tokio::test]
+async fn an_application_set_hands_the_uuid_to_the_agent() {
+    let secret = |name: &str, labels: Value| {
+        let metadata = json!({ "name": name, "namespace": "argocd", "labels": labels });
+        let data = json!({ "name": name, "server": format!("https://{name}.example.com:6443") });
+        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data })
+    };
+    let uuid = "9f55255e-11ed-47c7-acef-fc4054768dbc";
+    let kind = ("argocd.argoproj.io/secret-type", "cluster");
+    let secrets = [
+        secret("gpu-east", json!({ (kind.0): kind.1, "runai-operator.io/cluster-uuid": uuid })),
+        secret("unregistered", json!({ (kind.0): kind.1 })),
+        secret("no-cluster", json!({ "runai-operator.io/cluster-uuid": uuid })),
+    ];
+    let file = path("gitops/argocd/agents.yaml");
+    let judges = Judges::new().await;
+    let products = judges.applications(&file, &secrets).await;
+    let [east, unregistered, other] = &products[..] else { panic!("{products:?}") };
+    assert!(products.iter().all(|product| product.error.is_none()), "{products:?}");
+    assert!(unregistered.application.is_none() && other.application.is_none(), "{products:?}");
+    let application = east.application.as_ref().unwrap();
+    assert_eq!(application["metadata"]["name"], "runai-agent-gpu-east");
+    assert_eq!(application["metadata"]["finalizers"], Value::Null, "an agent outlives its Application");
+    let spec = &application["spec"];
+    assert_eq!(spec["destination"], json!({ "name": "gpu-east", "namespace": "runai" }));
+    let values = &spec["source"]["helm"]["valuesObject"];
+    assert_eq!(values["cluster"], json!({ "uid": uuid, "url": "https://gpu-east.example.com" }));
+    assert!(values["controlPlane"]["clientSecret"].is_null(), "what Argo CD renders it also keeps in its cache");
+
+    // A template that asks for what is not there is seen.
+    let directory = TemporaryDirectory::create().unwrap();
+    let wrong = directory.path().join("agents.yaml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&wrong, text.replace("{{ .name }}", "{{ .nmae }}")).unwrap();
+    let products = judges.applications(&wrong, &secrets[..1]).await;
+    assert!(products[0].error.is_some(), "{products:?}");
 }
 
 /// Argo CD asks a person before it deregisters one of the example's clusters.
