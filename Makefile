@@ -13,7 +13,7 @@ CHAOS_ROUNDS ?= 200
 # Tests that need a Kubernetes API mostly wait: for a back-off, a quarantine, a poll. Six at once suit two cores.
 export RUST_TEST_THREADS ?= 6
 
-# The image that `make image` makes; IMAGE_ARGS go to the engine, such as --platform or --push.
+# The image that `make image` makes; IMAGE_ARGS go to the engine, such as --platform or (docker only) --push.
 IMAGE ?= $(OPERATOR):dev
 IMAGE_ARGS ?=
 
@@ -48,6 +48,7 @@ e2e: build kube tools ## only the tests with a real API server
 lint: ## format, clippy, dependencies
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --package $(OPERATOR) --bins --no-default-features -- -D warnings
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo check --manifest-path fuzz/Cargo.toml --target-dir target/fuzz-check --no-default-features --locked
 	@unformatted=$$(gofmt -l testbed/judges); test -z "$$unformatted" || { echo "gofmt -w $$unformatted" >&2; exit 1; }

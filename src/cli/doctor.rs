@@ -15,7 +15,7 @@ use std::time::Duration;
 use clap::Args;
 
 use crate::api::{DEFAULT_CONTROL_PLANE, WatchedControlPlane};
-use crate::controller::rights::Account;
+use crate::controller::rights::{Account, Namespaces};
 use crate::controller::source::Source;
 use crate::runai::Limits;
 
@@ -37,6 +37,17 @@ pub(super) struct DoctorArgs {
     /// Default: the rights of whoever asks.
     #[arg(long = "as", value_name = "SERVICEACCOUNT", conflicts_with = "credentials", help_heading = "Kubernetes")]
     account: Option<AccountName>,
+
+    /// Namespaces that the operator is limited to, separated by commas, as `run` is told: its rights on RunaiClusters are
+    /// looked for there. Default: everywhere.
+    #[arg(
+        long,
+        env = "RUNAI_OPERATOR_WATCH_NAMESPACES",
+        value_delimiter = ',',
+        value_name = "NAMESPACE,..",
+        help_heading = "Kubernetes"
+    )]
+    watch_namespaces: Vec<String>,
 
     #[command(flatten)]
     reach: ReachArgs,
@@ -104,7 +115,9 @@ async fn examine(args: &DoctorArgs) -> Report {
                 namespace: account.namespace.clone().unwrap_or_else(|| namespace.to_owned()),
                 name: account.name.clone(),
             });
-            if cluster::check(&mut report, &kube, namespace, account.as_ref()).await {
+            let watched: Vec<_> = args.watch_namespaces.iter().filter(|name| !name.is_empty()).cloned().collect();
+            let namespaces = Namespaces { own: namespace, watched: &watched };
+            if cluster::check(&mut report, &kube, namespaces, account.as_ref()).await {
                 let source = Source { client: &kube.client, namespace, limits };
                 planes(&mut report, &kube, &source, name).await;
             }

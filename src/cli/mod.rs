@@ -38,6 +38,7 @@ use crate::controller::RunError;
 use crate::domain::{Reason, Trouble};
 use crate::telemetry::ask::AskError;
 use crate::telemetry::logs::{self, LogFormat};
+use crate::telemetry::traces::Traces;
 
 /// The binary's own name.
 const PROGRAM: &str = "runai-cluster-operator";
@@ -199,7 +200,7 @@ pub fn execute(invocation: Invocation) -> Result<ExitCode, CliError> {
 /// Runs a command that asks and is done. It logs only when `RUST_LOG` asks for it.
 fn once(command: impl Future<Output = Result<ExitCode, CliError>>) -> Result<ExitCode, CliError> {
     if std::env::var_os("RUST_LOG").is_some_and(|filter| !filter.is_empty()) {
-        logs::init(LogFormat::Text).map_err(run::ArgsError::Log)?;
+        logs::init(LogFormat::Text, &Traces::default()).map_err(run::ArgsError::Log)?;
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let result = runtime.block_on(command);

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tracing::info;
+use tracing::{error, info};
 
 use super::CliError;
 use crate::api::duration;
 use crate::controller::settings::Settings;
 use crate::domain::DeletionPolicy;
 use crate::telemetry::logs::{self, LogError, LogFormat};
+use crate::telemetry::traces::Traces;
 
 /// Flags of `run`.
 #[derive(Debug, Args)]
@@ -123,7 +124,14 @@ pub(super) fn period(text: &str) -> Result<Duration, String> {
 const WORKERS: usize = 2;
 
 pub(super) fn execute(args: RunArgs) -> Result<(), CliError> {
-    logs::init(args.log_format).map_err(ArgsError::Log)?;
+    let (traces, problem) = match Traces::from_env() {
+        Ok(traces) => (traces, None),
+        Err(problem) => (Traces::default(), Some(problem)),
+    };
+    logs::init(args.log_format, &traces).map_err(ArgsError::Log)?;
+    if let Some(problem) = problem {
+        error!("{problem}");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let result = runtime.block_on(async {
         let mut config = kube::Config::infer().await.map_err(|error| ArgsError::NoCluster(Box::new(error)))?;
@@ -134,6 +142,7 @@ pub(super) fn execute(args: RunArgs) -> Result<(), CliError> {
     });
     // Requests that hang must not hold the end up.
     runtime.shutdown_timeout(Duration::from_secs(1));
+    traces.end();
     result
 }
 

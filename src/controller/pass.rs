@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::ResourceExt;
 use kube::runtime::controller::Action;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use crate::api::{RECONCILE_REQUESTED_AT, Watched, convert};
 use crate::domain::plan::{self, name_in_question, remembered_refusal, uuid_in_question};
@@ -18,6 +18,7 @@ use crate::domain::{
 };
 use crate::runai::Permit;
 use crate::telemetry::metrics::ReconcileResult;
+use crate::telemetry::traces;
 
 use super::clock::Boottime;
 use super::context::{Context, Start, control_plane_of};
@@ -90,14 +91,16 @@ pub(crate) async fn reconcile(key: ObjectKey, ctx: &Context) -> Action {
         Start::Over => return Action::await_change(),
         Start::Go(object, memory) => (object, memory),
     };
+    let span = traces::pass(&key.namespace, &key.name);
     let mut pass = Pass::new(ctx, key, object, memory);
-    let action = pass.run().await;
+    let action = pass.run().instrument(span.clone()).await;
     pass.keep();
     let result = match (pass.memory.failures, &action) {
         (0, action) if *action == Action::await_change() => ReconcileResult::Success,
         (0, _) => ReconcileResult::Waiting,
         (_, _) => ReconcileResult::Error,
     };
+    traces::passed(&span, result.as_str());
     ctx.metrics.reconciled(CONTROLLER, result, started.elapsed());
     action
 }

@@ -3,6 +3,7 @@
 //! Owns the list of rights, which the chart grants one for one (a test compares), and the reviews by which the API server
 //! tells who has them. A review is answered and not stored. Must not know what follows from an answer.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use k8s_openapi::api::authorization::v1::{
@@ -17,20 +18,63 @@ use crate::api::{CLUSTER_CRD, GROUP};
 use super::calls::{CallError, call};
 use super::lease::LEASE_NAME;
 
-/// What a right is for, and so where it must hold.
+/// Where Events about objects without a namespace lie.
+const EVENTS_OF_CLUSTER_SCOPED: &str = "default";
+
+/// What a right is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Purpose {
-    /// The objects, in all namespaces.
+    /// The objects.
     Objects,
-    /// Secrets and CA bundles, in the operator's own namespace.
+    /// Secrets and CA bundles.
     Connections,
-    /// The Lease, in the operator's own namespace. Not needed without leader election.
+    /// The Lease. Not needed without leader election.
     Election,
+}
+
+/// Where a right must hold.
+#[derive(Clone, Copy)]
+enum Scope {
+    /// The kind has no namespace.
+    Cluster,
+    /// In every namespace of RunaiClusters.
+    Watched,
+    /// There, and where Events about control planes lie.
+    WatchedAndDefault,
+    /// In the operator's own namespace.
+    Own,
+}
+
+/// The namespaces that the operator works in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Namespaces<'a> {
+    /// Its own.
+    pub(crate) own: &'a str,
+    /// Those of the RunaiClusters (`run --watch-namespaces`); empty means all.
+    pub(crate) watched: &'a [String],
+}
+
+impl<'a> Namespaces<'a> {
+    /// The places that a right must hold in, each once; `None` is everywhere.
+    fn places(self, scope: Scope) -> Vec<Option<&'a str>> {
+        let beside = match scope {
+            Scope::Cluster => return vec![None],
+            Scope::Own => return vec![Some(self.own)],
+            Scope::Watched => None,
+            Scope::WatchedAndDefault => Some(EVENTS_OF_CLUSTER_SCOPED),
+        };
+        if self.watched.is_empty() {
+            return vec![None];
+        }
+        let named: BTreeSet<_> = self.watched.iter().map(String::as_str).chain(beside).collect();
+        named.into_iter().map(Some).collect()
+    }
 }
 
 #[derive(Clone, Copy)]
 struct Need {
     purpose: Purpose,
+    scope: Scope,
     group: &'static str,
     resource: &'static str,
     subresource: Option<&'static str>,
@@ -39,12 +83,20 @@ struct Need {
     verbs: &'static [&'static str],
 }
 
-const fn need(purpose: Purpose, group: &'static str, resource: &'static str, verbs: &'static [&'static str]) -> Need {
-    Need { purpose, group, resource, subresource: None, name: None, verbs }
+type Verbs = &'static [&'static str];
+
+/// A right on objects.
+const fn on(scope: Scope, group: &'static str, resource: &'static str, verbs: Verbs) -> Need {
+    Need { purpose: Purpose::Objects, scope, group, resource, subresource: None, name: None, verbs }
 }
 
-const fn status(resource: &'static str) -> Need {
-    Need { subresource: Some("status"), ..need(Purpose::Objects, GROUP, resource, &["patch"]) }
+const fn status(scope: Scope, resource: &'static str) -> Need {
+    Need { subresource: Some("status"), ..on(scope, GROUP, resource, &["patch"]) }
+}
+
+/// A right in the operator's own namespace.
+const fn own(purpose: Purpose, group: &'static str, resource: &'static str, verbs: Verbs) -> Need {
+    Need { purpose, ..on(Scope::Own, group, resource, verbs) }
 }
 
 const fn only(name: &'static str, need: Need) -> Need {
@@ -52,17 +104,17 @@ const fn only(name: &'static str, need: Need) -> Need {
 }
 
 const NEEDS: [Need; 11] = [
-    need(Purpose::Objects, GROUP, "runaiclusters", &["list", "watch", "patch"]),
-    status("runaiclusters"),
-    need(Purpose::Objects, GROUP, "runaicontrolplanes", &["list", "watch", "create", "patch"]),
-    status("runaicontrolplanes"),
-    need(Purpose::Objects, "", "namespaces", &["list", "watch"]),
-    only(CLUSTER_CRD, need(Purpose::Objects, "apiextensions.k8s.io", "customresourcedefinitions", &["get"])),
-    need(Purpose::Objects, "events.k8s.io", "events", &["create", "patch"]),
-    need(Purpose::Connections, "", "secrets", &["get", "list", "watch", "create"]),
-    need(Purpose::Connections, "", "configmaps", &["get", "list", "watch"]),
-    need(Purpose::Election, "coordination.k8s.io", "leases", &["create"]),
-    only(LEASE_NAME, need(Purpose::Election, "coordination.k8s.io", "leases", &["get", "update"])),
+    on(Scope::Watched, GROUP, "runaiclusters", &["list", "watch", "patch"]),
+    status(Scope::Watched, "runaiclusters"),
+    on(Scope::Cluster, GROUP, "runaicontrolplanes", &["list", "watch", "create", "patch"]),
+    status(Scope::Cluster, "runaicontrolplanes"),
+    on(Scope::Cluster, "", "namespaces", &["list", "watch"]),
+    only(CLUSTER_CRD, on(Scope::Cluster, "apiextensions.k8s.io", "customresourcedefinitions", &["get"])),
+    on(Scope::WatchedAndDefault, "events.k8s.io", "events", &["create", "patch"]),
+    own(Purpose::Connections, "", "secrets", &["get", "list", "watch", "create"]),
+    own(Purpose::Connections, "", "configmaps", &["get", "list", "watch"]),
+    own(Purpose::Election, "coordination.k8s.io", "leases", &["create"]),
+    only(LEASE_NAME, own(Purpose::Election, "coordination.k8s.io", "leases", &["get", "update"])),
 ];
 
 /// One verb on one kind.
@@ -72,14 +124,13 @@ pub(crate) struct Right<'a> {
     namespace: Option<&'a str>,
 }
 
-/// The rights that a purpose takes, with `namespace` as the operator's own.
-pub(crate) fn needed(purpose: Purpose, namespace: &str) -> impl Iterator<Item = Right<'_>> {
-    let place = match purpose {
-        Purpose::Objects => None,
-        Purpose::Connections | Purpose::Election => Some(namespace),
-    };
+/// The rights that a purpose takes.
+pub(crate) fn needed(purpose: Purpose, namespaces: Namespaces<'_>) -> impl Iterator<Item = Right<'_>> {
     let needs = NEEDS.iter().filter(move |need| need.purpose == purpose);
-    needs.flat_map(move |need| need.verbs.iter().map(move |&verb| Right { need, verb, namespace: place }))
+    needs.flat_map(move |need| {
+        let places = namespaces.places(need.scope).into_iter();
+        places.flat_map(move |namespace| need.verbs.iter().map(move |&verb| Right { need, verb, namespace }))
+    })
 }
 
 impl fmt::Display for Right<'_> {

@@ -93,7 +93,7 @@ impl Memory {
         self.renames.push(now);
     }
 
-    /// Whether somebody keeps changing the name back: no more renames until the spec changes.
+    /// Whether somebody keeps changing the name back: no more renames within the window, unless the spec changes.
     #[must_use]
     pub fn is_fighting(&self, generation: i64, now: Timestamp) -> bool {
         self.renames_for == generation

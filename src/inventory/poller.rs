@@ -10,6 +10,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Notify, oneshot, watch};
+use tracing::{Instrument, Span};
 
 use super::book::Book;
 use super::changes::{Change, Changed};
@@ -18,6 +19,7 @@ use super::schedule::{Due, Options, Schedule};
 use super::snapshot::Snapshot;
 use crate::runai::sync::lock;
 use crate::runai::{ApiError, Listing, RunaiClient, Verbosity};
+use crate::telemetry::traces;
 
 /// A glance may differ from the list that follows, since both take time and a replica may lag. After so many in a row it
 /// is no accident.
@@ -117,6 +119,10 @@ impl Shared {
         if !changed.is_empty() {
             self.tell(Change::Records(changed));
         }
+    }
+
+    fn span(&self) -> Span {
+        traces::poll(&self.client.settings().host())
     }
 
     fn due(&self) -> Due {
@@ -268,8 +274,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>)
     loop {
         let step = async {
             match shared.due() {
-                Due::List(verbosity) => shared.list(verbosity).await,
-                Due::Glance => shared.glance().await,
+                Due::List(verbosity) => shared.list(verbosity).instrument(shared.span()).await,
+                Due::Glance => shared.glance().instrument(shared.span()).await,
                 Due::Later(at) => {
                     tokio::select! {
                         () = tokio::time::sleep_until(at.into()) => {}

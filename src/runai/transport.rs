@@ -12,12 +12,14 @@ use jiff::{SignedDuration, Timestamp};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use reqwest::{Certificate, Client, ClientBuilder, Method, Response, Url};
 use rustls::CertificateError;
+use tracing::Instrument;
 
 use super::error::{ErrorKind, TlsProblem, TransportKind};
 use super::headers;
 use super::observer::{ClientObserver, Operation};
 use super::settings::Settings;
 use super::sync::lock;
+use crate::telemetry::traces;
 
 /// Body caps in bytes.
 pub(crate) const LIST_CAP: usize = 64 * 1024 * 1024;
@@ -93,6 +95,8 @@ impl Transport {
             | Operation::InstallInfo
             | Operation::Metrics => &self.pooled,
         };
+        let host = call.url.host_str().unwrap_or_default();
+        let span = traces::request(call.operation.as_str(), call.method.as_str(), host);
         let mut request = client.request(call.method, call.url).timeout(call.deadline);
         if let Some(bearer) = call.bearer {
             request = request.header(AUTHORIZATION, bearer);
@@ -101,8 +105,9 @@ impl Transport {
             request = request.header(CONTENT_TYPE, content_type).body(body);
         }
         let started = Instant::now();
-        let sent = request.send().await;
+        let sent = request.send().instrument(span.clone()).await;
         let code = sent.as_ref().ok().map(|response| response.status().as_u16());
+        traces::answered(&span, code);
         self.observer.request(call.operation, code, started.elapsed());
         let response = sent.map_err(|error| classify(&error))?;
         Ok(self.reply(response))

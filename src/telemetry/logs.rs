@@ -15,6 +15,8 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
+use super::traces::{self, Traces};
+
 /// The filter used when `RUST_LOG` is absent or empty.
 ///
 /// `kube_client` reports each failed request and `kube_runtime` each failed watch at once and again; the operator
@@ -47,14 +49,15 @@ pub enum LogError {
     AlreadySet(#[source] TryInitError),
 }
 
-/// Installs the process-wide subscriber. Called once, before anything is logged.
+/// Installs the process-wide subscriber. Called once, before anything is logged. Lines of a pass or a poll show its span,
+/// and with it the trace's id, where `traces` are sent.
 ///
 /// # Errors
 /// [`LogError::Filter`] for a malformed `RUST_LOG`, [`LogError::AlreadySet`] when called twice.
-pub fn init(format: LogFormat) -> Result<(), LogError> {
+pub fn init(format: LogFormat, traces: &Traces) -> Result<(), LogError> {
     let directives = std::env::var("RUST_LOG").unwrap_or_default();
     let colour = io::stderr().is_terminal() && !no_color(std::env::var("NO_COLOR").ok().as_deref());
-    subscriber(format, &directives, colour, io::stderr)?.try_init().map_err(LogError::AlreadySet)
+    subscriber(format, &directives, colour, io::stderr, traces)?.try_init().map_err(LogError::AlreadySet)
 }
 
 /// `NO_COLOR` counts when it is set and not empty (<https://no-color.org>).
@@ -62,14 +65,22 @@ fn no_color(value: Option<&str>) -> bool {
     value.is_some_and(|value| !value.is_empty())
 }
 
-fn subscriber<W>(format: LogFormat, directives: &str, colour: bool, out: W) -> Result<impl Subscriber, LogError>
+fn subscriber<W>(
+    format: LogFormat,
+    directives: &str,
+    colour: bool,
+    out: W,
+    traces: &Traces,
+) -> Result<impl Subscriber + use<W>, LogError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let directives = if directives.trim().is_empty() { DEFAULT_FILTER } else { directives };
     let filter = EnvFilter::try_new(directives).map_err(LogError::Filter)?;
-    let layer = layer(format, colour, out).with_filter(filter.and(filter_fn(may_speak)));
-    Ok(tracing_subscriber::registry().with(layer))
+    let traced = traces.are_sent();
+    let speaks = filter_fn(move |metadata| may_speak(metadata) && (traced || !traces::is_ours(metadata)));
+    let layer = layer(format, colour, out).with_filter(filter.and(speaks));
+    Ok(tracing_subscriber::registry().with(traces.layer()).with(layer))
 }
 
 fn layer<S, W>(format: LogFormat, colour: bool, out: W) -> Box<dyn Layer<S> + Send + Sync>

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::{LogError, LogFormat, no_color, subscriber};
+use super::{LogError, LogFormat, Traces, no_color, subscriber};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -24,7 +24,7 @@ impl Write for Captured {
 fn log_of(format: LogFormat, directives: &str, speak: impl FnOnce()) -> String {
     let captured = Captured::default();
     let writer = captured.clone();
-    let subscriber = subscriber(format, directives, false, move || writer.clone()).unwrap();
+    let subscriber = subscriber(format, directives, false, move || writer.clone(), &Traces::default()).unwrap();
     tracing::subscriber::with_default(subscriber, speak);
     let bytes = captured.0.lock().unwrap().clone();
     String::from_utf8(bytes).unwrap()
@@ -77,7 +77,7 @@ fn libraries_that_see_bodies_stay_silent_at_every_level() {
 
 #[test]
 fn a_malformed_filter_is_named() {
-    let Err(error) = subscriber(LogFormat::Text, "info,=loud=", false, std::io::sink) else {
+    let Err(error) = subscriber(LogFormat::Text, "info,=loud=", false, std::io::sink, &Traces::default()) else {
         panic!("accepted a malformed filter");
     };
     assert!(matches!(error, LogError::Filter(_)));

@@ -57,14 +57,21 @@ pub enum RefreshResult {
     Error,
 }
 
-impl EncodeLabelValue for ReconcileResult {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
-        let word = match self {
+impl ReconcileResult {
+    /// The metric label, and the result in traces.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Success => "success",
             Self::Waiting => "waiting",
             Self::Error => "error",
-        };
-        EncodeLabelValue::encode(&word, encoder)
+        }
+    }
+}
+
+impl EncodeLabelValue for ReconcileResult {
+    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+        EncodeLabelValue::encode(&self.as_str(), encoder)
     }
 }
 

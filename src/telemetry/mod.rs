@@ -1,4 +1,4 @@
-//! What the operator tells about itself: logs, metrics, and the probes of its health.
+//! What the operator tells about itself: logs, metrics, traces, and the probes of its health.
 //!
 //! A leaf: every layer but `domain` may use it, and it uses none of them. What it shows comes in as plain strings
 //! and numbers. It must not know Kubernetes objects, the remote API or any decision of the operator.
@@ -9,6 +9,7 @@
 //! - [`health`]: readiness gates and liveness heartbeats.
 //! - [`serve`]: the two HTTP servers, `/metrics` on one address, `/livez` and `/readyz` on another; [`ask`] is their
 //!   client.
+//! - [`traces`]: the spans of passes and requests, and where they are sent.
 
 pub mod ask;
 pub mod health;
@@ -16,3 +17,4 @@ pub mod logs;
 pub mod metrics;
 pub mod objects;
 pub mod serve;
+pub mod traces;

@@ -23,7 +23,7 @@ use crate::{
     pki::Pki,
     ports,
     process::{Process, tail},
-    wait_until,
+    turn, wait_until,
 };
 
 /// How often a start is tried again when somebody else took a port meanwhile.
@@ -81,6 +81,7 @@ impl Testbed {
     /// come up. Nothing keeps running then.
     pub async fn start(options: Options) -> Result<Self, Error> {
         let binaries = crate::find_all().await?;
+        let _turn = turn::take().await;
         let mut attempt = 1;
         loop {
             match Self::start_once(options.clone(), binaries.clone()).await {

@@ -40,6 +40,7 @@ mod process;
 mod proxy;
 mod reaper;
 mod tools;
+mod turn;
 mod wait;
 
 pub use audit::{AuditEvent, RequestKey, count_by_user};

@@ -12,12 +12,12 @@ use crate::tool::{Said, Tool};
 use crate::world::{Bare, control_plane};
 
 /// The operator's service account.
-const ACCOUNT: &str = "runai-operator-runai-cluster-operator";
-const KUBERNETES: &str = "kubernetes";
+pub const ACCOUNT: &str = "runai-operator-runai-cluster-operator";
+pub const KUBERNETES: &str = "kubernetes";
 const CLUSTERS: &str = "runaiclusters.runai-operator.io";
 const PLANES: &str = "runaicontrolplanes.runai-operator.io";
 
-async fn apply(bed: &Testbed, object: &Value) {
+pub async fn apply(bed: &Testbed, object: &Value) {
     bed.kubectl_apply(&object.to_string()).await.unwrap();
 }
 
@@ -28,7 +28,7 @@ fn secret(name: &str, data: &Value) -> Value {
     })
 }
 
-async fn ask(tool: &Tool, more: &[&str], code: i32) -> Value {
+pub async fn ask(tool: &Tool, more: &[&str], code: i32) -> Value {
     let said = tool.run(&[&["doctor", "-o", "json"], more].concat()).await.exits(code);
     assert!(!format!("{said:?}").contains("operator-secret"), "{said:#?}");
     said.json()
@@ -149,7 +149,7 @@ async fn access(bed: &Testbed) {
 }
 
 /// As the doctor writes a right.
-fn written(right: &Right) -> String {
+pub fn written(right: &Right) -> String {
     let (resource, subresource) =
         right.resource.split_once('/').map_or((&*right.resource, None), |(a, b)| (a, Some(b)));
     let group = if right.group.is_empty() { String::new() } else { format!(".{}", right.group) };
@@ -159,7 +159,7 @@ fn written(right: &Right) -> String {
     format!("{} {resource}{group}{subresource}{name} {place}", right.verb)
 }
 
-fn missing(report: &Value) -> BTreeSet<String> {
+pub fn missing(report: &Value) -> BTreeSet<String> {
     let checks = ["rbac-objects", "rbac-connections", "rbac-election"];
     let details = |check: &&str| finding(report, KUBERNETES, check)["details"].as_array().cloned().unwrap_or_default();
     checks.iter().flat_map(details).map(|right| right.as_str().unwrap().to_owned()).collect()

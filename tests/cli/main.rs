@@ -14,6 +14,7 @@ mod page;
 mod alone;
 mod doctor;
 mod doctor_kubernetes;
+mod doctor_namespaces;
 mod manual;
 mod planning;
 mod probing;

@@ -10,7 +10,7 @@ use serde_json::json;
 use testbed::OPERATOR_NAMESPACE;
 use uuid::Uuid;
 
-use crate::page::play;
+use crate::page::{play, without_client_log};
 use crate::tool::{Tool, changes};
 use crate::world::{Setup, World, control_plane};
 
@@ -119,7 +119,7 @@ async fn the_page_shows_what_the_commands_print() {
         // Both streams in the order in which they were written, as on a terminal.
         let script = format!("exec 2>&1\n{command}\n");
         let output = tool.prepare("sh").args(["-c", &script]).env("PATH", &path).output().await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = without_client_log(&String::from_utf8(output.stdout).unwrap());
         assert!(!text.contains("operator-secret") || command.starts_with("cat "), "{command}: {text}");
         let text = trial.names.iter().fold(text, |text, (real, shown)| text.replace(real, shown));
         text.replace(world.simulator.url(), URL).replace("operator-secret", "(the secret)")

@@ -96,15 +96,10 @@ fn page(kinds: &[Value]) -> String {
         let text = |value: &Value| value.as_str().unwrap().to_owned();
         write!(out, "\n## {}\n\n{}\n\n", text(&names["kind"]), text(&schema["description"])).unwrap();
         let short = text(&names["shortNames"][0]);
-        let scope = text(&crd["spec"]["scope"]).to_lowercase();
+        let scope = if crd["spec"]["scope"] == "Cluster" { "Cluster-scoped" } else { "Namespaced" };
         let plural = text(&names["plural"]);
-        writeln!(
-            out,
-            "{}: `kubectl get {plural}`, or `{short}`; category `{}`.",
-            capital(&scope),
-            text(&names["categories"][0])
-        )
-        .unwrap();
+        writeln!(out, "{scope}: `kubectl get {plural}`, or `{short}`; category `{}`.", text(&names["categories"][0]))
+            .unwrap();
         for part in ["spec", "status"] {
             write!(out, "\n### {} {part}\n\n| Field | Type | Meaning |\n| --- | --- | --- |\n", text(&names["kind"]))
                 .unwrap();
@@ -119,11 +114,6 @@ fn page(kinds: &[Value]) -> String {
         }
     }
     out
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn kinds() -> Vec<Value> {

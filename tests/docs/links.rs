@@ -8,7 +8,7 @@ use crate::root;
 /// The pages: at the root, in docs and below.
 fn pages() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for directory in ["", "docs", "docs/guides", "simulator"] {
+    for directory in ["", "docs", "docs/guides", "simulator", "charts/runai-cluster-operator"] {
         for entry in std::fs::read_dir(root().join(directory)).unwrap() {
             let path = entry.unwrap().path();
             if path.extension().is_some_and(|extension| extension == "md") {

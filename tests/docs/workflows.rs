@@ -23,6 +23,46 @@ fn workflows() -> Vec<(String, Value)> {
     found
 }
 
+/// Directories of the project that hold a file of this name, each as dependabot names it.
+fn directories_with(name: &str) -> BTreeSet<String> {
+    let (mut found, mut left) = (BTreeSet::new(), vec![root()]);
+    while let Some(directory) = left.pop() {
+        for entry in std::fs::read_dir(&directory).unwrap() {
+            let entry = entry.unwrap();
+            let file = entry.file_name();
+            if file == name {
+                found.insert(format!("/{}", directory.strip_prefix(root()).unwrap().display()));
+            } else if entry.file_type().unwrap().is_dir() && file != "target" && file != ".git" {
+                left.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// Whether one of these directories is meant; `*` stands for one name.
+fn is_listed(listed: &[&str], directory: &str) -> bool {
+    listed.iter().any(|pattern| match pattern.strip_suffix("/*") {
+        Some(parent) => directory.rsplit_once('/').is_some_and(|(above, _)| above == parent),
+        None => *pattern == directory,
+    })
+}
+
+#[test]
+fn dependabot_knows_every_lock_file() {
+    let config: Value = serde_saphyr::from_str(&read(".github/dependabot.yml")).unwrap();
+    for (ecosystem, file) in [("cargo", "Cargo.lock"), ("gomod", "go.mod"), ("pip", "requirements.txt")] {
+        let entry = config["updates"].as_array().unwrap().iter().find(|entry| entry["package-ecosystem"] == ecosystem);
+        let entry = entry.unwrap_or_else(|| panic!("nothing about {ecosystem}"));
+        let many = entry["directories"].as_array().into_iter().flatten();
+        let listed: Vec<_> = many.chain([&entry["directory"]]).filter_map(Value::as_str).collect();
+        for directory in directories_with(file) {
+            assert!(is_listed(&listed, &directory), "{file} of {directory}: only {listed:?}");
+        }
+    }
+    assert!(is_listed(&["/a/*"], "/a/b") && !is_listed(&["/a/*"], "/a/b/c") && !is_listed(&["/a"], "/a/b"));
+}
+
 /// Targets of the Makefile.
 fn targets(makefile: &str) -> BTreeSet<&str> {
     makefile.lines().filter_map(|line| line.split_once(':')).map(|(target, _)| target).collect()
@@ -134,17 +174,21 @@ fn what_is_wrong_is_found() {
 fn distributed(workflow: &Value) -> BTreeSet<String> {
     let steps = || workflow["jobs"].as_object().unwrap().values().flat_map(|job| job["steps"].as_array()).flatten();
     let mut found = BTreeSet::new();
-    for line in steps().filter_map(|step| step["run"].as_str()).flat_map(str::lines) {
-        let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
-        if let [command, files @ .., to] = &words[..]
-            && (*command == "cp" || *command == "mv")
-            && to.starts_with("dist")
-        {
-            found.extend(files.iter().map(|file| file.rsplit('/').next().unwrap().to_owned()));
-        }
-        if line.contains("(cd dist ") {
-            let made = [">", "--bundle"].into_iter().flat_map(|before| words_after(line, before));
-            found.extend(made.map(str::to_owned));
+    for script in steps().filter_map(|step| step["run"].as_str()) {
+        let mut there = false;
+        for line in script.lines() {
+            let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+            match &words[..] {
+                ["cd", to] => there = *to == "dist",
+                ["cp" | "mv", files @ .., to] if to.starts_with("dist") => {
+                    found.extend(files.iter().map(|file| file.rsplit('/').next().unwrap().to_owned()));
+                }
+                _ if there => {
+                    let made = [">", "--bundle"].into_iter().flat_map(|before| words_after(line, before));
+                    found.extend(made.map(str::to_owned));
+                }
+                _ => {}
+            }
         }
     }
     let downloads = steps().any(|step| step["with"]["path"] == "dist" && step["with"]["pattern"] == "binary-*");

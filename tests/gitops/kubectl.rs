@@ -11,7 +11,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::files::{hold, path};
-use crate::page::play;
+use crate::page::{play, without_client_log};
 use crate::recorded::{TIME, without_uuids};
 use crate::world::{Setup, World};
 
@@ -50,7 +50,7 @@ async fn the_page_shows_what_kubectl_prints() {
         shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
         shell.env("KUBECONFIG", &kubeconfig).env("KUBECACHEDIR", directory.path().join("cache")).env_remove("COLUMNS");
         let output = shell.output().await.unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
+        let text = without_client_log(&String::from_utf8(output.stdout).unwrap());
         let text = text.replace(world.simulator.url(), URL);
         if command.starts_with("kubectl explain") { text } else { same(&text) }
     };

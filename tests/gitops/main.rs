@@ -9,6 +9,7 @@ mod world;
 mod page;
 
 mod applied;
+mod commands;
 mod files;
 mod judges;
 mod kubectl;

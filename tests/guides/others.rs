@@ -12,6 +12,7 @@ use runai_simulator::{AgentCommand, FaultAction, Identity, Operation, Phase, Rec
 use serde_json::{Value, json};
 use testbed::OPERATOR_NAMESPACE;
 
+use crate::cluster;
 use crate::stage::{HOST, NAMESPACE, Stage};
 
 /// The repository that the control plane names.
@@ -28,7 +29,7 @@ const PUSHER: &str = "system:serviceaccount:runai:external-secrets";
 const SECOND: &str = "runai-cluster-operator-2";
 
 /// What a remark of a page says that somebody does.
-pub async fn act(stage: &Stage, deed: &str) {
+pub async fn act(stage: &mut Stage, deed: &str) {
     match deed {
         "Flux runs" => flux(stage).await,
         "External Secrets runs" => external_secrets(stage).await,
@@ -60,7 +61,7 @@ pub async fn act(stage: &Stage, deed: &str) {
             lists(stage, 2).await;
             stage.certify(&stage.new);
         }
-        other => panic!("nobody knows how to do this: {other}"),
+        other => assert!(cluster::act(stage, other).await, "nobody knows how to do this: {other}"),
     }
 }
 

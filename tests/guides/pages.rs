@@ -11,15 +11,15 @@ const PUBLISHING: Setup = Setup { chart: &["installInfo.enabled=true"], connecte
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_comes_under_git_without_a_change() {
-    let stage = Stage::start(Setup::default()).await;
+    let mut stage = Stage::start(Setup::default()).await;
     fill(&stage.simulator);
-    let shown = || {
+    let shown = |stage: &Stage| {
         let records = stage.simulator.live_clusters().into_iter();
         records.map(|record| (record.uuid, record.name, record.domain, record.created_at)).collect::<Vec<_>>()
     };
-    let before = shown();
-    play(&stage, "guides/adopt-a-tenant.md").await;
-    assert_eq!(shown(), before);
+    let before = shown(&stage);
+    play(&mut stage, "guides/adopt-a-tenant.md").await;
+    assert_eq!(shown(&stage), before);
     let mut sent = stage.simulator.journal();
     sent.retain(|entry| entry.operation.is_some_and(Operation::is_mutation));
     assert!(sent.is_empty(), "the whole page sends nothing that changes anything: {sent:?}");
@@ -27,33 +27,33 @@ async fn a_tenant_comes_under_git_without_a_change() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_reach_flux_argo_cd_and_helm() {
-    let stage = Stage::start(Setup { chart: &[], connected: true }).await;
+    let mut stage = Stage::start(Setup { chart: &[], connected: true }).await;
     kinds::install(&stage).await;
-    play(&stage, "guides/hand-over-credentials.md").await;
+    play(&mut stage, "guides/hand-over-credentials.md").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_are_rotated() {
-    let stage = Stage::start(PUBLISHING).await;
+    let mut stage = Stage::start(PUBLISHING).await;
     kinds::install(&stage).await;
-    play(&stage, "guides/rotate-credentials.md").await;
-    let log = stage.operator.logs().unwrap();
+    play(&mut stage, "guides/rotate-credentials.md").await;
+    let log = stage.log();
     assert!(log.contains("the credentials were refused"), "after the leak");
     assert!(!log.contains("certificate"), "at no time was a connection refused: {log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn agents_are_upgraded() {
-    let stage = Stage::start(PUBLISHING).await;
+    let mut stage = Stage::start(PUBLISHING).await;
     kinds::install(&stage).await;
-    play(&stage, "guides/upgrade-agents.md").await;
+    play(&mut stage, "guides/upgrade-agents.md").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_reference_of_install_credentials_holds() {
-    let stage = Stage::start(PUBLISHING).await;
+    let mut stage = Stage::start(PUBLISHING).await;
     kinds::install(&stage).await;
-    play(&stage, "credentials.md").await;
+    play(&mut stage, "credentials.md").await;
 }
 
 /// A page that nobody plays may say anything.

@@ -23,7 +23,7 @@ struct Score {
 }
 
 /// Plays `docs/<name>`, and compares it with what comes out, or writes it anew.
-pub async fn play(stage: &Stage, name: &str) {
+pub async fn play(stage: &mut Stage, name: &str) {
     let file = workspace_dir().join("docs").join(name);
     let written = std::fs::read_to_string(&file).unwrap();
     let played = perform(stage, &written).await;
@@ -42,7 +42,7 @@ pub async fn play(stage: &Stage, name: &str) {
 }
 
 /// The text with every recording made anew.
-async fn perform(stage: &Stage, text: &str) -> String {
+pub async fn perform(stage: &mut Stage, text: &str) -> String {
     let mut score = Score::default();
     let played = walk(text, async |part| match part {
         Part::Remark(remark) => {
@@ -81,7 +81,7 @@ impl Deed {
     }
 }
 
-async fn perform_block(stage: &Stage, block: &Block, score: &mut Score) -> Option<String> {
+async fn perform_block(stage: &mut Stage, block: &Block, score: &mut Score) -> Option<String> {
     let unknown = || panic!("line {}: a block in {:?} would not be run", block.line, block.language);
     match Deed::of(&block.language).unwrap_or_else(unknown) {
         Deed::Record => {

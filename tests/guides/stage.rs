@@ -1,10 +1,11 @@
-//! Where a page is played: a Kubernetes API with the chart installed by helm, the operator beside it, the control plane
-//! `https://tenant.run.ai`, the chart repository that it names, and a directory to work in.
+//! Where a page is played: a Kubernetes API, as a rule with the chart installed by helm and the operator beside it, the
+//! control plane `https://tenant.run.ai`, the chart repository that it names, and a directory to work in.
 //!
 //! Owns what a reader has before the first line of a page. Must not know any page.
 
+use std::ffi::OsString;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 use crate::front::{Authority, Front};
+use crate::page::without_client_log;
 
 /// Testbeds at once.
 static ROOM: Semaphore = Semaphore::const_new(3);
@@ -36,8 +38,12 @@ const CHART_PATH: &str = "/artifactory/api/helm/run-ai-charts/";
 const VERSIONS: [&str; 2] = ["2.24.37", "2.25.9"];
 /// The namespace of the objects on the pages.
 pub const NAMESPACE: &str = "clusters";
+/// The operator's Deployment, and its service account.
+pub const DEPLOYMENT: &str = "runai-operator-runai-cluster-operator";
+/// What of a checkout the pages use.
+const CHECKOUT: [&str; 7] = ["Cargo.toml", "Dockerfile", "Makefile", "charts", "examples", "gitops", "image"];
 /// A deadline that is never reached when all is well.
-const SOON: Duration = Duration::from_secs(60);
+pub const SOON: Duration = Duration::from_secs(60);
 /// Longer than any command of a page takes.
 const LONG: Duration = Duration::from_secs(150);
 
@@ -51,7 +57,8 @@ pub struct Setup {
 }
 
 pub struct Stage {
-    pub operator: OperatorProcess,
+    /// The pod, or the process in the place of one.
+    pub operator: Option<OperatorProcess>,
     pub simulator: Simulator,
     pub front: Front,
     pub bed: Testbed,
@@ -65,9 +72,26 @@ pub struct Stage {
     _room: SemaphorePermit<'static>,
 }
 
+/// Room for one testbed.
+pub async fn room() -> SemaphorePermit<'static> {
+    ROOM.acquire().await.unwrap()
+}
+
 impl Stage {
+    /// With the chart installed, and the operator beside it.
     pub async fn start(setup: Setup) -> Self {
-        let room = ROOM.acquire().await.unwrap();
+        let mut stage = Self::empty(Options::default()).await;
+        install_chart(&stage.bed, setup.chart).await;
+        stage.operator = Some(start_operator(&stage).await);
+        if setup.connected {
+            stage.connect().await;
+        }
+        stage
+    }
+
+    /// With a cluster that nobody has installed anything in.
+    pub async fn empty(cluster: Options) -> Self {
+        let room = room().await;
         let directory = TemporaryDirectory::create().unwrap();
         let front = Front::start().await;
         let [public, old, new] = ["Public CA", "Company CA", "Company CA 2"].map(Authority::new);
@@ -75,20 +99,30 @@ impl Stage {
         let simulator = simulator();
         front.lead(HOST, &public, address(simulator.url()));
         let repository = repository(&front, &public).await;
-        let bed = Testbed::start(Options::default()).await.unwrap();
-        install_chart(&bed, setup.chart).await;
-        let operator = start_operator(&bed, &front, directory.path()).await;
-        let stage = Self { operator, simulator, front, bed, public, old, new, repository, directory, _room: room };
+        let bed = Testbed::start(cluster).await.unwrap();
+        let stage =
+            Self { operator: None, simulator, front, bed, public, old, new, repository, directory, _room: room };
         stage.furnish();
-        if setup.connected {
-            stage.connect().await;
-        }
         stage
+    }
+
+    /// A file or directory of the stage.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     /// The directory that commands run in.
     pub fn work(&self) -> PathBuf {
-        self.directory.path().join("work")
+        self.path("work")
+    }
+
+    /// The world outside: hosts by their names, and whom to trust. What a node gives to its pods.
+    pub fn surroundings(&self) -> [(&'static str, OsString); 3] {
+        [
+            ("ALL_PROXY", self.front.url().into()),
+            ("NO_PROXY", "127.0.0.1".into()),
+            ("SSL_CERT_FILE", self.path("public.pem").into()),
+        ]
     }
 
     /// Gives the control plane a certificate of another authority.
@@ -98,17 +132,14 @@ impl Stage {
 
     /// A program with the environment of the page's reader, and nothing of ours.
     pub fn command(&self, program: &str) -> Command {
-        let path = |name: &str| self.directory.path().join(name);
         let mut command = Command::new(program);
         command
             .env_clear()
-            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", path("bin").display()))
-            .env("HOME", path("home"))
-            .env("KUBECONFIG", path("kubeconfig"))
-            .env("KUBECACHEDIR", path("home/kube"))
-            .env("SSL_CERT_FILE", path("public.pem"))
-            .env("ALL_PROXY", self.front.url())
-            .env("NO_PROXY", "127.0.0.1")
+            .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", self.path("bin").display()))
+            .env("HOME", self.path("home"))
+            .env("KUBECONFIG", self.path("kubeconfig"))
+            .env("KUBECACHEDIR", self.path("home/kube"))
+            .envs(self.surroundings())
             .env("LC_ALL", "C.UTF-8")
             .env("TZ", "UTC");
         for role in ["AUTHOR", "COMMITTER"] {
@@ -136,7 +167,7 @@ impl Stage {
         let output = output.unwrap_or_else(|_| panic!("{script}does not end\n--- operator\n{}", self.tail())).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(output.status.success(), "{script}ended with {}:\n{text}--- operator\n{}", output.status, self.tail());
-        text
+        without_client_log(&text)
     }
 
     pub async fn apply(&self, manifest: &Value) {
@@ -155,41 +186,56 @@ impl Stage {
         object["status"]["uuid"].as_str().unwrap().parse().unwrap()
     }
 
+    /// What the operator has logged.
+    pub fn log(&self) -> String {
+        self.operator.as_ref().and_then(|operator| operator.logs().ok()).unwrap_or_default()
+    }
+
     fn tail(&self) -> String {
-        let logs = self.operator.logs().unwrap_or_default();
+        let logs = self.log();
         let lines: Vec<_> = logs.lines().rev().take(40).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
     /// Programs, kubeconfigs, and what else lies in the directory.
     fn furnish(&self) {
-        let path = |name: &str| self.directory.path().join(name);
         for name in ["bin", "home", "work"] {
-            std::fs::create_dir(path(name)).unwrap();
+            std::fs::create_dir(self.path(name)).unwrap();
         }
         let binaries = self.bed.binaries();
-        symlink(env!("CARGO_BIN_EXE_runai-cluster-operator"), path("bin/runai-cluster-operator")).unwrap();
-        symlink(&binaries.kubectl, path("bin/kubectl")).unwrap();
+        symlink(env!("CARGO_BIN_EXE_runai-cluster-operator"), self.path("bin/runai-cluster-operator")).unwrap();
+        symlink(&binaries.kubectl, self.path("bin/kubectl")).unwrap();
         // Not for all: the operator's commands would take the proxy for Kubernetes, too.
         let helm = format!("#!/bin/sh\nHTTPS_PROXY={} exec {} \"$@\"\n", self.front.url(), binaries.helm.display());
-        std::fs::write(path("bin/helm"), helm).unwrap();
-        std::fs::set_permissions(path("bin/helm"), PermissionsExt::from_mode(0o755)).unwrap();
-        symlink(workspace_dir().join("charts"), path("work/charts")).unwrap();
-        std::fs::write(path("work/old-ca.pem"), &self.old.pem).unwrap();
-        std::fs::write(path("work/new-ca.pem"), &self.new.pem).unwrap();
+        self.program("helm", &helm);
+        for name in CHECKOUT {
+            symlink(workspace_dir().join(name), self.work().join(name)).unwrap();
+        }
+        std::fs::write(self.work().join("old-ca.pem"), &self.old.pem).unwrap();
+        std::fs::write(self.work().join("new-ca.pem"), &self.new.pem).unwrap();
+        self.write_kubeconfigs();
+    }
 
-        // The clusters to come are contexts beside the one of the operator: all of them the same server here.
+    /// Puts a script among the reader's programs.
+    pub fn program(&self, name: &str, script: &str) {
+        let file = self.path("bin").join(name);
+        std::fs::write(&file, script).unwrap();
+        std::fs::set_permissions(file, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// The way to the cluster, and to those that are to come: contexts beside it, all of them the same server here.
+    pub fn write_kubeconfigs(&self) {
         let text = std::fs::read_to_string(self.bed.kubeconfig()).unwrap();
         let mut hub: Value = serde_json::from_str(&text).unwrap();
         let context = hub["contexts"][0]["context"].clone();
         for name in ["gpu-west", "gpu-east", "gpu-north"] {
             hub["contexts"].as_array_mut().unwrap().push(json!({ "name": name, "context": context }));
-            std::fs::write(path(&format!("work/{name}.kubeconfig")), &text).unwrap();
+            std::fs::write(self.work().join(format!("{name}.kubeconfig")), &text).unwrap();
         }
-        std::fs::write(path("kubeconfig"), hub.to_string()).unwrap();
+        std::fs::write(self.path("kubeconfig"), hub.to_string()).unwrap();
     }
 
-    /// What README.md does before the pages that build on it.
+    /// What `docs/install.md` does before the pages that build on it.
     async fn connect(&self) {
         let labels = json!({ "runai": "enabled" });
         let data = json!({
@@ -262,18 +308,17 @@ async fn install_chart(bed: &Testbed, settings: &[&str]) {
     bed.kubectl_ok(&args).await.unwrap();
 }
 
-async fn start_operator(bed: &Testbed, front: &Front, directory: &Path) -> OperatorProcess {
-    let account = "runai-operator-runai-cluster-operator";
-    let login = bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, account).await.unwrap();
+async fn start_operator(stage: &Stage) -> OperatorProcess {
+    let login = stage.bed.serviceaccount_kubeconfig(OPERATOR_NAMESPACE, DEPLOYMENT).await.unwrap();
     let binary = env!("CARGO_BIN_EXE_runai-cluster-operator");
-    let options = OperatorOptions::new(binary, login.kubeconfig(), bed.directory())
+    let mut options = OperatorOptions::new(binary, login.kubeconfig(), stage.bed.directory())
         .https_only()
         // A machine that is too busy to renew a Lease would end it.
         .arg("--leader-elect=false")
-        .env("ALL_PROXY", front.url())
-        .env("NO_PROXY", "127.0.0.1")
-        .env("SSL_CERT_FILE", directory.join("public.pem"))
         .env("RUST_LOG", "info,runai_cluster_operator=debug");
+    for (name, value) in stage.surroundings() {
+        options = options.env(name, value);
+    }
     let mut operator = OperatorProcess::start(&options).unwrap();
     operator.wait_ready(SOON).await.unwrap();
     operator

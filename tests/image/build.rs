@@ -76,6 +76,34 @@ fn the_first_engine_that_works_is_taken() {
     }
 }
 
+/// Everybody can read an image's labels.
+#[test]
+fn the_label_source_is_a_web_address_without_credentials() {
+    for (origin, expected) in [
+        ("https://user:canary@example.com/owner/operator.git", "https://example.com/owner/operator"),
+        ("https://canary@example.com/owner/operator", "https://example.com/owner/operator"),
+        ("git@example.com:owner/operator.git", "https://example.com/owner/operator"),
+        ("ssh://git@example.com/owner/operator.git", "https://example.com/owner/operator"),
+        ("https://example.com/owner/operator.git", "https://example.com/owner/operator"),
+        ("", "unknown"),
+    ] {
+        let repository = TemporaryDirectory::create().unwrap();
+        let git = |args: &[&str]| {
+            let output = Command::new("git").arg("-C").arg(repository.path()).args(args).output().unwrap();
+            assert!(output.status.success(), "{output:?}");
+        };
+        git(&["init", "--quiet"]);
+        if !origin.is_empty() {
+            git(&["remote", "add", "origin", origin]);
+        }
+        let place = repository.path().join(".git").display().to_string();
+        let output = run(&[("buildah", true)], &[("GIT_DIR", &place)]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(&format!("SOURCE={expected} ")), "{origin}: {said}");
+        assert!(!said.contains("canary"), "{said}");
+    }
+}
+
 #[test]
 fn without_one_it_says_what_to_install() {
     let none = "no container engine; install docker (and start its daemon), podman or buildah";

@@ -111,7 +111,7 @@ async fn deleted(world: &World, never: Uuid, again: Uuid) {
     assert_eq!(world.simulator.live_clusters().iter().filter(|record| record.uuid == uuid(&object)).count(), 1);
 }
 
-/// Another name is corrected, three times; then it is a conflict, until the spec changes.
+/// Another name is corrected, three times; then it is a conflict, for an hour or until the spec changes.
 async fn renamed(world: &World, id: Uuid) {
     let name = || world.simulator.cluster(id).unwrap().name;
     let named = async |wanted: &str| {
@@ -125,7 +125,7 @@ async fn renamed(world: &World, id: Uuid) {
     }
     world.simulator.rename(id, "other-4").unwrap();
     let object = world.until_stalled("named", "ManagementConflict").await;
-    says(&object, &["other-4", "until the spec changes"]);
+    says(&object, &["other-4", "unless the spec changes"]);
     stays_alone(world, id, "a fight is not fought on").await;
     assert_eq!(name(), "other-4");
     assert_eq!(world.get("named").await.unwrap()["status"]["drift"][0]["observed"], "other-4");

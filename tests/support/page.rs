@@ -95,6 +95,15 @@ pub(crate) async fn play(text: &str, run: impl AsyncFn(&str) -> String) -> (Stri
     (out, played)
 }
 
+#[test]
+fn the_log_of_the_client_library_is_no_output() {
+    let log = "I1128 17:37:43.441263   23301 reflector.go:664] \"Warning: watch ended with error\"\n";
+    assert_eq!(without_client_log(&format!("a\n{log}b")), "a\nb");
+    for line in ["I1128 is a name\n", "E1234 1:2:3 x y\n", "default   True   https://x\n", "\n"] {
+        assert_eq!(without_client_log(line), line);
+    }
+}
+
 #[tokio::test]
 async fn every_block_and_remark_is_played_in_order() {
     let page = "text\n```console\n$ a\nold\n$ b \\\n>   c\n```\n<!-- then -->\n<!--x-->\n```yaml\nkind: X\n```\nmore\n";
@@ -115,4 +124,19 @@ async fn every_block_and_remark_is_played_in_order() {
     let console = block("console", "$ a\nold\n$ b \\\n>   c\n", 3);
     assert_eq!(seen, [console, Part::Remark("then".to_owned()), block("yaml", "kind: X\n", 11)]);
     assert_eq!(played, page.replace("old\n", "new 1\n").replace(">   c\n", ">   c\nnew 7\n"));
+}
+
+/// Without what the client library of kubectl logs beside its output: when `kubectl wait` has what it waited for, its watch
+/// may end with a warning, or without one.
+pub fn without_client_log(text: &str) -> String {
+    // `W1128 17:37:43.441263   23301 reflector.go:664] ..`
+    let is_log = |line: &str| {
+        let (level, rest) = line.split_at_checked(1).unwrap_or_default();
+        let (day, rest) = rest.split_at_checked(4).unwrap_or_default();
+        matches!(level, "I" | "W" | "E")
+            && day.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.starts_with(' ')
+            && rest.contains(".go:")
+    };
+    text.split_inclusive('\n').filter(|line| !is_log(line)).collect()
 }

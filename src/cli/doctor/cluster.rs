@@ -10,7 +10,7 @@ use super::definitions::{Flaw, judge};
 use super::report::{Check, Outcome, Report};
 use crate::api::CLUSTER_CRD;
 use crate::api::crds::crds;
-use crate::controller::rights::{self, Account, Purpose};
+use crate::controller::rights::{self, Account, Namespaces, Purpose};
 
 /// What these findings are about.
 pub(super) const KUBERNETES: &str = "kubernetes";
@@ -18,7 +18,12 @@ pub(super) const KUBERNETES: &str = "kubernetes";
 const INSTALL: &str = "install this binary's: runai-cluster-operator crds | kubectl apply --server-side -f -";
 
 /// Runs the checks. Whether it makes sense to look for control planes.
-pub(super) async fn check(report: &mut Report, kube: &Kube, namespace: &str, account: Option<&Account>) -> bool {
+pub(super) async fn check(
+    report: &mut Report,
+    kube: &Kube,
+    namespaces: Namespaces<'_>,
+    account: Option<&Account>,
+) -> bool {
     match kube.version().await {
         Ok(version) => report.ok(KUBERNETES, Check::Access, format!("{version} at {}", kube.url)),
         Err(error) => {
@@ -33,7 +38,7 @@ pub(super) async fn check(report: &mut Report, kube: &Kube, namespace: &str, acc
         }
     }
     let installed = definitions(report, kube).await;
-    rights_of(report, kube, namespace, account).await;
+    rights_of(report, kube, namespaces, account).await;
     if !installed {
         report.skipped(KUBERNETES, Check::ControlPlanes, "their kind is not installed");
     }
@@ -126,7 +131,7 @@ fn told(report: &mut Report, check: Check, own: &CustomResourceDefinition, found
     }
 }
 
-async fn rights_of(report: &mut Report, kube: &Kube, namespace: &str, account: Option<&Account>) {
+async fn rights_of(report: &mut Report, kube: &Kube, namespaces: Namespaces<'_>, account: Option<&Account>) {
     let who = account.map_or_else(|| "whoever asks".to_owned(), ToString::to_string);
     for (check, purpose) in [
         (Check::RbacObjects, Purpose::Objects),
@@ -135,7 +140,7 @@ async fn rights_of(report: &mut Report, kube: &Kube, namespace: &str, account: O
     ] {
         let (mut missing, mut asked) = (Vec::new(), 0);
         let mut refused = None;
-        for right in rights::needed(purpose, namespace) {
+        for right in rights::needed(purpose, namespaces) {
             asked += 1;
             match rights::has(&kube.client, account, &right).await {
                 Ok(true) => {}
@@ -169,7 +174,11 @@ const fn verdict(purpose: Purpose, of_account: bool) -> (Outcome, &'static str) 
             Outcome::Warning,
             "needed with leader election only; if this is not the operator's user, name that with --as NAMESPACE/SERVICEACCOUNT",
         ),
-        (Purpose::Objects | Purpose::Connections, true) => (
+        (Purpose::Objects, true) => (
+            Outcome::Problem,
+            "bind the chart's roles to this ServiceAccount (rbac.create, serviceAccount.name), name the namespaces of the chart's watch.namespaces with --watch-namespaces, or correct --as",
+        ),
+        (Purpose::Connections, true) => (
             Outcome::Problem,
             "bind the chart's roles to this ServiceAccount (rbac.create, serviceAccount.name), or correct --as and --operator-namespace",
         ),

@@ -41,7 +41,7 @@ pub(super) enum Check {
     CrdRunaiclusters,
     /// The CRD of RunaiControlPlanes.
     CrdRunaicontrolplanes,
-    /// Rights on objects of all namespaces.
+    /// Rights on objects.
     RbacObjects,
     /// Rights in the operator's own namespace.
     RbacConnections,

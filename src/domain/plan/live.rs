@@ -160,7 +160,7 @@ fn rename(case: &Case<'_>, desired: &Desired, record: &RemoteCluster) -> Plan {
         return stalled(
             Reason::ManagementConflict,
             format!(
-                "somebody keeps renaming the registration to {:?}; nothing more is written until the spec changes",
+                "somebody keeps renaming the registration to {:?}; it is not renamed again within the hour unless the spec changes",
                 record.name
             ),
         );

@@ -45,7 +45,9 @@ pub(crate) async fn run(operator: Option<PathBuf>) -> Result<(), Error> {
 fn describe(stage: &Stage) {
     let Cluster::Own(bed) = &stage.cluster else { return };
     println!("export KUBECONFIG={}", bed.kubeconfig().display());
-    println!("# kubectl and helm:   {}", bed.binaries().kubectl.with_file_name("").display());
+    if let Some(programs) = bed.binaries().kubectl.parent() {
+        println!("export PATH=\"{}:$PATH\"   # kubectl", programs.display());
+    }
     println!("# Kubernetes API:     {}", bed.url());
     println!("# simulator:          {}  (control API {})", stage.simulator.url(), stage.simulator.control_url());
     if let Some(operator) = &stage.operator {

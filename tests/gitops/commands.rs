@@ -1,0 +1,98 @@
+//! The commands of docs/gitops.md, run as they are printed.
+//!
+//! Argo CD and Flux do not run: their kinds are only stored here. What they make of them is told by `manifests.rs`.
+
+use std::os::unix::fs::symlink;
+
+use serde_json::{Value, json};
+use testbed::{TemporaryDirectory, workspace_dir};
+use tokio::process::Command;
+
+use crate::files::path;
+use crate::page::{Part, walk};
+use crate::world::{Setup, World, namespace};
+
+const NAMESPACE: &str = "platform";
+/// Group, version, plural and kind of what the page applies of the tools' own.
+const KINDS: [[&str; 4]; 2] = [
+    ["argoproj.io", "v1alpha1", "applications", "Application"],
+    ["kustomize.toolkit.fluxcd.io", "v1", "kustomizations", "Kustomization"],
+];
+
+fn definition([group, version, plural, kind]: [&str; 4]) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.{group}") },
+        "spec": {
+            "group": group, "scope": "Namespaced", "names": { "plural": plural, "kind": kind },
+            "versions": [{
+                "name": version, "served": true, "storage": true,
+                "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+            }],
+        },
+    })
+}
+
+/// The scripts of the page, in order.
+async fn scripts() -> Vec<String> {
+    let page = std::fs::read_to_string(path("docs/gitops.md")).unwrap();
+    let mut found = Vec::new();
+    walk(&page, async |part| {
+        if let Part::Block(block) = part {
+            match block.language.as_str() {
+                "sh" => found.push(block.body),
+                // Part of a file: `manifests.rs` looks at it.
+                "yaml" => {}
+                other => panic!("line {}: a block in {other:?} would not be run", block.line),
+            }
+        }
+        None
+    })
+    .await;
+    found
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_of_the_page_work() {
+    let world = World::start(Setup::default()).await;
+    world.apply_all([namespace("argocd"), namespace("flux-system"), namespace(NAMESPACE)].into()).await;
+    world.apply_all(KINDS.map(definition).into()).await;
+    for [group, _, plural, _] in KINDS {
+        let name = format!("crd/{plural}.{group}");
+        world.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
+    }
+    world.apply(&crate::world::cluster(NAMESPACE, "gpu-east", json!({}))).await;
+
+    let directory = TemporaryDirectory::create().unwrap();
+    symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
+    // Sets the namespace of the kubeconfig as a user would have.
+    world.bed.kubectl_in_namespace(NAMESPACE).unwrap();
+    let kubeconfig = world.bed.directory().join(format!("admin-{NAMESPACE}.kubeconfig"));
+    let scripts = scripts().await;
+    assert!(scripts.len() >= 3, "{scripts:?}");
+    for script in scripts {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("set -eo pipefail\n{script}")]).current_dir(workspace_dir()).kill_on_drop(true);
+        shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
+        shell.env("KUBECONFIG", &kubeconfig).env("KUBECACHEDIR", directory.path().join("cache"));
+        let output = shell.output().await.unwrap();
+        assert!(output.status.success(), "{script}{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    // Both files add to one ConfigMap, and neither takes away what is the other's.
+    let config = world.read("/api/v1/namespaces/argocd/configmaps/argocd-cm").await.unwrap();
+    for kind in ["runai-operator.io_RunaiCluster", "runai-operator.io_RunaiControlPlane", "argoproj.io_Application"] {
+        assert!(config["data"][format!("resource.customizations.health.{kind}")].is_string(), "{kind}: {config:#}");
+    }
+    // The last one asks for a pass, and is told that there was one.
+    let asked = |object: &Value| object["metadata"]["annotations"]["runai-operator.io/reconcile-requested-at"].clone();
+    let done = testbed::wait_until(crate::world::SOON, "the pass that was asked for", async || {
+        let object = world.get_in(NAMESPACE, "gpu-east").await.unwrap();
+        if asked(&object).is_string() && object["status"]["lastHandledReconcileAt"] == asked(&object) {
+            Ok(())
+        } else {
+            Err(object.to_string())
+        }
+    });
+    done.await.unwrap_or_else(|error| panic!("{error}\n--- operator\n{}", world.tail()));
+}
