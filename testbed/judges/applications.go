@@ -62,12 +62,12 @@ func (s *clusterSet) make(object *unstructured.Unstructured) product {
 	if !s.spec.GoTemplate {
 		return product{Error: "only Go templates are known here"}
 	}
-	name := secret.StringData["name"]
+	name := string(secret.Data["name"])
 	parameters := map[string]any{
 		"name":           name,
 		"nameNormalized": utils.SanitizeName(name),
-		"server":         secret.StringData["server"],
-		"project":        secret.StringData["project"],
+		"server":         string(secret.Data["server"]),
+		"project":        string(secret.Data["project"]),
 		"metadata":       map[string]any{"labels": secret.Labels, "annotations": secret.Annotations},
 	}
 	template := argocd.Application{Spec: s.spec.Template.Spec}

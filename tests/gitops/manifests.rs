@@ -3,6 +3,8 @@
 
 use std::collections::BTreeSet;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use testbed::TemporaryDirectory;
 use tokio::process::Command;
@@ -138,21 +140,28 @@ fn the_manifests_fit_together() {
     assert!(minutes(dev) < minutes(&named(&all, "Kustomization", "runai-clusters")["spec"]["timeout"]));
 }
 
+/// Argo CD's label on the Secrets in which it keeps clusters.
+const CLUSTER: (&str, &str) = ("argocd.argoproj.io/secret-type", "cluster");
+
+/// A Secret in which Argo CD keeps a cluster.
+pub fn argo_cd_cluster(name: &str) -> Value {
+    let server = STANDARD.encode(format!("https://{name}.example.com:6443"));
+    json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": { "name": name, "namespace": "argocd", "labels": { (CLUSTER.0): CLUSTER.1 } },
+        "data": { "name": STANDARD.encode(name), "server": server },
+    })
+}
+
 /// The uuid comes from the label of the cluster's Secret, by Argo CD's own renderer; a cluster without it gets no agent.
 #[tokio::test]
 async fn an_application_set_hands_the_uuid_to_the_agent() {
-    let secret = |name: &str, labels: Value| {
-        let metadata = json!({ "name": name, "namespace": "argocd", "labels": labels });
-        let data = json!({ "name": name, "server": format!("https://{name}.example.com:6443") });
-        json!({ "apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": data })
-    };
     let uuid = "9f55255e-11ed-47c7-acef-fc4054768dbc";
-    let kind = ("argocd.argoproj.io/secret-type", "cluster");
-    let secrets = [
-        secret("gpu-east", json!({ (kind.0): kind.1, "runai-operator.io/cluster-uuid": uuid })),
-        secret("unregistered", json!({ (kind.0): kind.1 })),
-        secret("no-cluster", json!({ "runai-operator.io/cluster-uuid": uuid })),
-    ];
+    let mut secrets = ["gpu-east", "unregistered", "no-cluster"].map(argo_cd_cluster);
+    for labelled in [0, 2] {
+        secrets[labelled]["metadata"]["labels"]["runai-operator.io/cluster-uuid"] = json!(uuid);
+    }
+    secrets[2]["metadata"]["labels"].as_object_mut().unwrap().remove(CLUSTER.0);
     let file = path("gitops/argocd/agents.yaml");
     let judges = Judges::new().await;
     let products = judges.applications(&file, &secrets).await;
