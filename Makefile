@@ -62,11 +62,11 @@ crds: ## write the CRDs from the code, into crds/ and the chart
 	UPDATE_CRDS=1 cargo test --quiet --package $(OPERATOR) --test crds
 	UPDATE_DOCS=1 cargo test --quiet --package $(OPERATOR) --test docs
 
-docs: ## write the pages that are made from the code: CRDs, recordings, guides, values of the chart, metrics
+docs: ## write the pages that are made from the code: CRDs, recordings, guides, the chart's values and snapshots, metrics
 	UPDATE_DOCS=1 cargo test --quiet --workspace --test docs
 	UPDATE_CLI=1 cargo test --quiet --workspace --test cli recordings
 	UPDATE_GUIDES=1 cargo test --quiet --workspace --test guides
-	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page
+	UPDATE_DOCS=1 cargo test --quiet --workspace --test chart -- values metrics::the_page the_suites
 
 picture: build kube ## docs/dashboard.svg anew, from ten minutes of a fleet under a real Prometheus
 	cargo run --quiet --package testbed -- picture

@@ -1,8 +1,10 @@
 // judges says of Kubernetes objects what GitOps tools would say of them, by those tools' own code:
 //
-//	health     kstatus, Argo CD and Flux on the health of each object on stdin (JSON, one a line)
-//	manifests  whether each object on stdin is a valid object of Argo CD or Flux
-//	upstream   the health tests of a folder in the layout of Argo CD's resource_customizations
+//	applications  what an ApplicationSet makes of each cluster's Secret on stdin
+//	health        kstatus, Argo CD and Flux on the health of each object on stdin (JSON, one a line)
+//	manifests     whether each object on stdin is a valid object of Argo CD or Flux
+//	ready         whether those in a file that depend on each object on stdin take it for ready, by their readyExpr
+//	upstream      the health tests of a folder in the layout of Argo CD's resource_customizations
 //
 // It reads files and stdin, writes JSON lines to stdout, and knows no cluster.
 package main
@@ -20,8 +22,10 @@ import (
 )
 
 const usage = `usage:
+  judges applications APPLICATIONSET < SECRETS
   judges health -argocd CONFIGMAP -strict CONFIGMAP -flux KUSTOMIZATION < OBJECTS
   judges manifests < OBJECTS
+  judges ready FILE < OBJECTS
   judges upstream FOLDER`
 
 func main() {
@@ -37,6 +41,15 @@ func run(args []string) error {
 	}
 	flags := flag.NewFlagSet(args[0], flag.ContinueOnError)
 	switch args[0] {
+	case "applications":
+		if len(args) != 2 {
+			return errors.New(usage)
+		}
+		set, err := newClusterSet(args[1])
+		if err != nil {
+			return err
+		}
+		return each(os.Stdin, os.Stdout, set.make)
 	case "health":
 		argocd := flags.String("argocd", "", "argocd-cm with the health scripts")
 		strict := flags.String("strict", "", "the same with the strict scripts")
@@ -51,6 +64,15 @@ func run(args []string) error {
 		return each(os.Stdin, os.Stdout, bench.judge)
 	case "manifests":
 		return each(os.Stdin, os.Stdout, checkManifest)
+	case "ready":
+		if len(args) != 2 {
+			return errors.New(usage)
+		}
+		all, err := readyExpressions(args[1])
+		if err != nil {
+			return err
+		}
+		return each(os.Stdin, os.Stdout, func(object *unstructured.Unstructured) readiness { return judgeReady(all, object) })
 	case "upstream":
 		if len(args) != 2 {
 			return errors.New(usage)

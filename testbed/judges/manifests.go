@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	argocd "github.com/argoproj/argo-cd/v3/pkg/apis/application/v1alpha1"
 	helmv2 "github.com/fluxcd/helm-controller/api/v2"
@@ -12,7 +11,6 @@ import (
 	"github.com/fluxcd/pkg/apis/meta"
 	fluxcel "github.com/fluxcd/pkg/runtime/cel"
 	sourcev1 "github.com/fluxcd/source-controller/api/v1"
-	celgo "github.com/google/cel-go/cel"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
 )
@@ -77,11 +75,8 @@ func checkExpressions(checks []kustomize.CustomHealthCheck, dependencies []meta.
 		if dependency.ReadyExpr == "" {
 			continue
 		}
-		// As both controllers compile it.
-		_, err := fluxcel.NewExpression(dependency.ReadyExpr, fluxcel.WithCompile(),
-			fluxcel.WithOutputType(celgo.BoolType), fluxcel.WithStructVariables("self", "dep"))
-		if err != nil {
-			return fmt.Errorf("readyExpr for %s: %w", dependency.Name, err)
+		if _, err := readyExpression(dependency); err != nil {
+			return err
 		}
 	}
 	return nil

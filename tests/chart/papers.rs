@@ -1,19 +1,30 @@
-//! What Artifact Hub reads of the chart.
+//! What Artifact Hub reads of the chart, and what a release writes into it.
 
 use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
 
 use runai_cluster_operator::api::{RunaiClusterSpec, RunaiControlPlaneSpec, convert, crds};
-use serde_json::Value;
+use serde_json::{Value, json};
+use testbed::{TemporaryDirectory, workspace_dir};
 
-use crate::helm::chart;
+use crate::helm::{Helm, RELEASE, chart, documents, of_kind};
+use crate::world::Bare;
+
+fn read(chart: &Path) -> Value {
+    serde_saphyr::from_str(&std::fs::read_to_string(chart.join("Chart.yaml")).unwrap()).unwrap()
+}
 
 fn chart_yaml() -> Value {
-    serde_saphyr::from_str(&std::fs::read_to_string(chart().join("Chart.yaml")).unwrap()).unwrap()
+    read(&chart())
 }
 
 /// An annotation that is YAML itself.
 fn annotation(name: &str) -> Vec<Value> {
-    let chart = chart_yaml();
+    annotation_of(&chart_yaml(), name)
+}
+
+fn annotation_of(chart: &Value, name: &str) -> Vec<Value> {
     let text = chart["annotations"][format!("artifacthub.io/{name}")].as_str().unwrap_or_else(|| panic!("no {name}"));
     serde_saphyr::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
@@ -80,4 +91,73 @@ fn the_words_are_those_of_artifact_hub() {
         assert!(["true", "false"].contains(&word(name).as_str()), "{name}");
     }
     assert_eq!((word("license").as_str(), word("category").as_str()), ("Apache-2.0", "integration-delivery"));
+}
+
+/// By the rules of the schema, which the types above do not know, and without a field that nobody reads.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_server_takes_the_examples() {
+    let bare = Bare::start().await;
+    let take = async |example: &Value| {
+        let file = bare.bed.directory().join("example.yaml");
+        std::fs::write(&file, example.to_string()).unwrap();
+        let file = file.display().to_string();
+        bare.bed.kubectl_ok(&["create", "--dry-run=server", "--validate=strict", "-f", &file]).await
+    };
+    let examples = annotation("crdsExamples");
+    let namespaces = examples.iter().filter_map(|example| example["metadata"]["namespace"].as_str());
+    for namespace in namespaces.collect::<BTreeSet<_>>() {
+        bare.bed.kubectl_ok(&["create", "namespace", namespace]).await.unwrap();
+    }
+    for example in &examples {
+        take(example).await.unwrap();
+        for (field, wrong) in
+            [("name", json!(" x")), ("connectionSecretRef", json!({ "name": "a/b" })), ("typo", json!(1))]
+        {
+            let mut example = example.clone();
+            example["spec"][field] = wrong;
+            let refusal = take(&example).await.expect_err(field).to_string();
+            assert!(refusal.contains(&format!("spec.{field}")), "{field}: {refusal}");
+        }
+    }
+}
+
+/// `image/chart`, which the release runs.
+#[tokio::test]
+async fn a_released_chart_leads_to_the_image_and_the_project() {
+    let (image, source) =
+        ("registry.example.com/owner/runai-cluster-operator", "https://git.example.com/owner/project");
+    let directory = TemporaryDirectory::create().unwrap();
+    let mut command = Command::new(workspace_dir().join("image/chart"));
+    let output = command.args([image, source]).arg(directory.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let released = directory.path().join("runai-cluster-operator");
+
+    let helm = Helm::three().await;
+    helm.run(&["lint", "--strict", &released.display().to_string()]).await.unwrap();
+    let args = ["--set", "prometheusRule.enabled=true"];
+    let all = documents(&helm.text(RELEASE, &released, &args).await.unwrap());
+    let tagged = format!("{image}:{}", env!("CARGO_PKG_VERSION"));
+    let pods = [&of_kind(&all, "Deployment")[0]["spec"]["template"], of_kind(&all, "Pod")[0]];
+    for pod in pods {
+        assert_eq!(pod["spec"]["containers"][0]["image"], tagged);
+    }
+    let rule = &of_kind(&all, "PrometheusRule")[0]["spec"]["groups"][0]["rules"][0];
+    let runbooks = format!("{source}/blob/v{}/docs/runbooks.md", env!("CARGO_PKG_VERSION"));
+    assert_eq!(rule["annotations"]["runbook_url"], format!("{runbooks}#runaioperatordown"));
+
+    let papers = read(&released);
+    assert_eq!(annotation_of(&papers, "images"), [json!({ "name": "runai-cluster-operator", "image": tagged })]);
+    let links = [("support", format!("{source}/issues")), ("runbooks", runbooks.clone())];
+    assert_eq!(annotation_of(&papers, "links"), links.map(|(name, url)| json!({ "name": name, "url": url })));
+    assert_eq!((&papers["home"], &papers["sources"]), (&json!(source), &json!([source])));
+    let readme = std::fs::read_to_string(released.join("README.md")).unwrap();
+    for default in [image.to_owned(), format!("{runbooks}#")] {
+        assert!(readme.contains(&format!("| `\"{default}\"` |")), "{default}");
+    }
+    // Nothing else differs.
+    let files = ["values.yaml", "Chart.yaml", "README.md"];
+    let output = Command::new("diff").args(["--recursive", "--brief"]).args([chart(), released]).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), files.len(), "{said}");
+    assert!(files.iter().all(|file| said.contains(file)), "{said}");
 }

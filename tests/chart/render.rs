@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use testbed::{TemporaryDirectory, Tool, workspace_dir};
 
 use crate::helm::{Helm, RELEASE, chart, copy, documents, identity, of_kind, run, values_files};
+use crate::values::{check, updating};
 
 #[tokio::test]
 async fn helm_has_no_complaint() {
@@ -39,7 +40,7 @@ async fn every_render_is_the_same() {
         let names: Vec<_> = documents(&first).iter().map(identity).collect();
         assert!(names.len() >= 2, "{file}: {names:?}");
         assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "twice the same object: {names:?}");
-        variables_are_named_once(&documents(&first));
+        list_items_are_named_once(&documents(&first));
     }
     let words = std::fs::read_dir(chart().join("templates")).unwrap().map(|entry| entry.unwrap().path());
     for path in words.filter(|path| path.is_file()) {
@@ -60,14 +61,32 @@ async fn every_render_is_the_same() {
 }
 
 /// Server-side apply, which Helm 4 uses, refuses two list items of one name.
-fn variables_are_named_once(documents: &[Value]) {
+fn list_items_are_named_once(documents: &[Value]) {
     let helpers = std::fs::read_to_string(chart().join("templates/deployment.yaml")).unwrap();
     for deployment in of_kind(documents, "Deployment") {
-        let env = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array().unwrap();
-        let names: Vec<_> = env.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
-        assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len(), "{names:?}");
-        // The list that extraEnv is compared with holds all of the chart's own.
-        for name in names.iter().filter(|name| name.starts_with("RUNAI_") || name.starts_with("POD_")) {
+        let pod = &deployment["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        for (list, key) in [
+            (&container["env"], "name"),
+            (&container["ports"], "containerPort"),
+            (&container["volumeMounts"], "mountPath"),
+            (&pod["volumes"], "name"),
+            (&pod["imagePullSecrets"], "name"),
+        ] {
+            let items = list.as_array().into_iter().flatten();
+            let keys: Vec<_> = items.map(|item| item[key].to_string()).collect();
+            assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), keys.len(), "{keys:?}");
+        }
+        // The lists that extraEnv, extraVolumes and extraVolumeMounts are compared with hold all of the chart's own.
+        let own = |list: &Value, key: &str| {
+            let items = list.as_array().cloned().unwrap_or_default();
+            items.iter().map(|item| item[key].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let mut names = own(&container["env"], "name");
+        names.retain(|name| name.starts_with("RUNAI_") || name.starts_with("POD_"));
+        let theirs = ["scratch", "/scratch"];
+        names.extend([own(&pod["volumes"], "name"), own(&container["volumeMounts"], "mountPath")].concat());
+        for name in names.iter().filter(|name| !theirs.contains(&name.as_str())) {
             assert!(helpers.contains(&format!("\"{name}\"")), "{name} is not in the list");
         }
     }
@@ -135,40 +154,51 @@ async fn it_works_as_a_part_of_another_chart() {
     assert!(unknown.unwrap_err().contains("typo"));
 }
 
-/// All texts in a document that are names of objects.
-fn names(document: &Value) -> Vec<String> {
-    let mut found = vec![document["metadata"]["name"].as_str().unwrap().to_owned()];
+/// What of a document's name and labels Kubernetes would not take.
+fn bad_names(document: &Value) -> Vec<String> {
+    let letters = |text: &str| text.starts_with(char::is_alphanumeric) && text.ends_with(char::is_alphanumeric);
+    let label = |text: &str| text.len() <= 63 && letters(text);
+    let name = document["metadata"]["name"].as_str().unwrap().to_owned();
+    let dots = document["kind"] == "CustomResourceDefinition";
+    let mut bad = Vec::new();
+    if !label(&name) || !name.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-') || c == '.' && dots) {
+        bad.push(name);
+    }
     let labels = [&document["metadata"]["labels"], &document["spec"]["template"]["metadata"]["labels"]];
     let values = labels.into_iter().filter_map(Value::as_object).flat_map(|labels| labels.values());
-    found.extend(values.map(|value| value.as_str().unwrap().to_owned()));
-    found
+    bad.extend(values.map(|value| value.as_str().unwrap().to_owned()).filter(|value| !label(value)));
+    bad
 }
 
 #[tokio::test]
-async fn names_are_short_enough_whatever_the_release_is_called() {
+async fn names_are_taken_whatever_the_release_is_called() {
     let helm = Helm::three().await;
     let full = chart().join("ci/full-values.yaml").display().to_string();
-    let longest = "a".repeat(53);
-    // Cut at any length, a name must not end in a dash.
+    // Cut at any length, a name must not end in a dash, however many there are; and a release may be called with dots.
     let dashes = ["a-".repeat(26), "a".to_owned()].concat();
-    for release in [longest.as_str(), dashes.as_str(), "x"] {
+    let two_dashes = ["a".repeat(44), "--b".to_owned()].concat();
+    let dots = ["a.".repeat(26), "a".to_owned()].concat();
+    let trial = "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}";
+    let long = format!("nameOverride={}--{},{trial}", "b".repeat(56), "b".repeat(5));
+    for release in ["a".repeat(53), dashes, two_dashes, dots, "x".to_owned()] {
         for args in [
-            vec![
-                "--set",
-                "controlPlane.url=https://a,controlPlane.clientID=a,controlPlane.clientSecret=a,watch.namespaces={b}",
-            ],
+            vec!["--set", trial],
+            vec!["--set", &long],
             vec!["--values", &full, "--set", "fullnameOverride="],
             vec!["--values", &full],
         ] {
-            let all = documents(&helm.text(release, &chart(), &args).await.unwrap());
+            let mut all = documents(&helm.text(&release, &chart(), &args).await.unwrap());
             assert!(all.len() > 10);
+            // Those are named by the user, here after the release.
+            all.retain(|document| !["-extra", "-text"].iter().any(|end| identity(document).ends_with(end)));
             for document in &all {
-                for name in names(document) {
-                    assert!(name.len() <= 63 && !name.ends_with('-'), "{}: {name:?}", identity(document));
-                }
+                assert_eq!(bad_names(document), Vec::<String>::new(), "{}", identity(document));
             }
         }
     }
+    let labels = json!({ "a": "b", "c": "d_", "e": "f.g" });
+    let document = json!({ "kind": "Service", "metadata": { "name": "a.b", "labels": labels } });
+    assert_eq!(bad_names(&document), ["a.b", "d_"]);
 }
 
 #[tokio::test]
@@ -211,8 +241,30 @@ async fn every_object_carries_the_recommended_labels() {
     let all = helm.documents(&["--values", &full]).await;
     let common = all.iter().filter(|document| document["metadata"]["labels"]["team"] == "platform").count();
     assert_eq!(common, all.len() - 2, "all but the extra objects");
-    let deployment = of_kind(&all, "Deployment")[0];
-    assert!(deployment["spec"]["selector"]["matchLabels"]["team"].is_null(), "a selector never changes");
+    let mut labels = Vec::new();
+    all.iter().for_each(|document| selected(document, &mut labels));
+    let own = json!({ "app.kubernetes.io/name": "runai-cluster-operator", "app.kubernetes.io/instance": RELEASE });
+    // Deployment, Service, PodDisruptionBudget, NetworkPolicy, ServiceMonitor.
+    assert_eq!(labels.iter().filter(|labels| **labels == &own).count(), 5, "a selector never changes: {labels:?}");
+    assert!(labels.iter().all(|labels| labels["team"].is_null()), "{labels:?}");
+}
+
+/// The labels of every selector in a document: a Service has them as they are, the others as `matchLabels`.
+fn selected<'a>(node: &'a Value, found: &mut Vec<&'a Value>) {
+    match node {
+        Value::Object(map) => {
+            for (key, below) in map {
+                let is_text = |(_, value): (&String, &Value)| value.is_string();
+                let plain = key == "selector" && below.as_object().is_some_and(|labels| labels.iter().all(is_text));
+                if key == "matchLabels" || plain {
+                    found.push(below);
+                }
+                selected(below, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|below| selected(below, found)),
+        _ => {}
+    }
 }
 
 /// The suites in the chart's `tests/`, one for each template.
@@ -222,14 +274,16 @@ async fn the_suites_of_the_chart_pass() {
     let copied = TemporaryDirectory::create().unwrap();
     let here = copied.path().join("chart");
     copy(&chart(), &here);
+    let (ours, fresh) = (chart().join("tests/__snapshot__"), here.join("tests/__snapshot__"));
+    if updating() {
+        std::fs::remove_dir_all(&fresh).unwrap();
+    }
     // In a copy: it would write a snapshot that is not there yet.
     let said = run(&unittest, &[], &["--strict", "--file", "tests/*_test.yaml", &here.display().to_string()]).await;
     assert!(said.unwrap_or_else(|error| panic!("{error}")).contains("Charts:      1 passed, 1 total"));
-    for entry in std::fs::read_dir(chart().join("tests/__snapshot__")).unwrap() {
+    for entry in std::fs::read_dir(&fresh).unwrap() {
         let name = entry.unwrap().file_name();
-        let (ours, fresh) =
-            (chart().join("tests/__snapshot__").join(&name), here.join("tests/__snapshot__").join(&name));
-        assert_eq!(std::fs::read_to_string(ours).unwrap(), std::fs::read_to_string(fresh).unwrap(), "{name:?}");
+        check(&ours.join(&name), &std::fs::read_to_string(fresh.join(&name)).unwrap());
     }
 
     let suites = std::fs::read_dir(chart().join("tests")).unwrap().map(|entry| entry.unwrap().path());

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::helm::chart;
+use crate::helm::{chart, values_files};
 
 /// Whether the papers are to be written anew.
 pub fn updating() -> bool {
@@ -142,6 +142,31 @@ fn in_schema_only(path: &str, node: &Value, known: &[&str], only: &mut Vec<Strin
             only.push(path);
         }
     }
+}
+
+/// The files in `ci/` are what the chart is rendered with in the other tests: together they set every value.
+#[test]
+fn every_value_is_tried() {
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")).unwrap();
+    let files: Vec<Value> = values_files()[1..]
+        .iter()
+        .map(|file| serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap())
+        .collect();
+    assert_eq!(untried(&values, &schema(), &files), Vec::<String>::new());
+    // One file less, and some are not.
+    let without: Vec<_> = files.iter().filter(|file| file["nameOverride"].is_null()).cloned().collect();
+    assert!(untried(&values, &schema(), &without).contains(&"nameOverride".to_owned()));
+}
+
+/// Values that no file sets to something else than the default.
+fn untried(values: &Value, schema: &Value, files: &[Value]) -> Vec<String> {
+    let mut all = Vec::new();
+    leaves("", values, schema, &mut all);
+    let tried = |leaf: &Leaf<'_>| {
+        let pointer = format!("/{}", leaf.path.replace('.', "/"));
+        files.iter().filter_map(|file| file.pointer(&pointer)).any(|value| value != leaf.default)
+    };
+    all.iter().filter(|leaf| !tried(leaf)).map(|leaf| leaf.path.clone()).collect()
 }
 
 #[test]

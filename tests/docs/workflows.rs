@@ -100,6 +100,11 @@ fn step_objections(step: &Value, makefile: &str, found: &mut Vec<String>) {
             found.push(format!("no target {target}"));
         }
     }
+    for program in script.split_whitespace().filter(|word| word.starts_with("image/")) {
+        if !root().join(program).exists() {
+            found.push(format!("no program {program}"));
+        }
+    }
     for test in words_after(script, "--test") {
         let place = root().join("tests").join(test);
         if !place.join("main.rs").exists() && !place.with_extension("rs").exists() {
@@ -159,7 +164,62 @@ fn what_is_wrong_is_found() {
             { "run": "one\ntwo" },
             { "run": "make nothing" },
             { "run": "cargo test --test nothing" },
+            { "run": "image/nothing" },
         ] },
     } });
-    assert_eq!(objections(&bad, "test: build\n").len(), 10);
+    assert_eq!(objections(&bad, "test: build\n").len(), 11);
+}
+
+/// Files that a workflow puts into `dist`, from where they come to the release page; variables as they are.
+fn distributed(workflow: &Value) -> BTreeSet<String> {
+    let steps = || workflow["jobs"].as_object().unwrap().values().flat_map(|job| job["steps"].as_array()).flatten();
+    let mut found = BTreeSet::new();
+    for script in steps().filter_map(|step| step["run"].as_str()) {
+        let mut there = false;
+        for line in script.lines() {
+            let words: Vec<_> = line.split_whitespace().map(|word| word.trim_matches('"')).collect();
+            match &words[..] {
+                ["cd", to] => there = *to == "dist",
+                ["cp" | "mv", files @ .., to] if to.starts_with("dist") => {
+                    found.extend(files.iter().map(|file| file.rsplit('/').next().unwrap().to_owned()));
+                }
+                _ if there => {
+                    let made = [">", "--bundle"].into_iter().flat_map(|before| words_after(line, before));
+                    found.extend(made.map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+    }
+    let downloads = steps().any(|step| step["with"]["path"] == "dist" && step["with"]["pattern"] == "binary-*");
+    for upload in steps().filter(|step| step["uses"].as_str().is_some_and(|uses| uses.contains("/upload-artifact@"))) {
+        if downloads && upload["with"]["name"].as_str().unwrap().starts_with("binary-") {
+            found.insert(upload["with"]["path"].as_str().unwrap().to_owned());
+        }
+    }
+    found
+}
+
+#[test]
+fn a_release_has_all_files_that_its_page_tells_of() {
+    let page = read("docs/releases.md");
+    let told = page.lines().filter(|line| line.contains("| release page")).filter_map(|line| line.split('`').nth(1));
+    // Two in one row.
+    let told: BTreeSet<_> = told.map(|name| name.replace("{amd64,arm64}", "${{ matrix.architecture }}")).collect();
+    assert_eq!(told.len(), 3, "{told:?}");
+    let release = workflows().pop().unwrap().1;
+    let files = distributed(&release);
+    for name in told.iter().map(String::as_str).chain(["checksums.txt", "checksums.txt.sigstore.json"]) {
+        assert!(files.contains(name), "{name} is not among {files:?}");
+    }
+    // Without the step that makes one, it is missing.
+    for name in told {
+        let mut without = release.clone();
+        for job in without["jobs"].as_object_mut().unwrap().values_mut() {
+            if let Some(steps) = job["steps"].as_array_mut() {
+                steps.retain(|step| !step.to_string().contains(&name));
+            }
+        }
+        assert!(!distributed(&without).contains(&name), "{name}");
+    }
 }

@@ -161,7 +161,7 @@ async fn argo_cd_sees_no_difference_and_the_credentials_carry_nothing_of_its_tra
 async fn flux_sees_no_difference_and_suspends_by_a_change_in_git() {
     let mut applied = Applied::prepare(FLUX, &yaml_below("gitops/flux/clusters")).await;
     let uuids = registered_once(&applied, &[]).await;
-    assert_eq!(uuids.keys().collect::<Vec<_>>(), ["gpu-east", "gpu-lab", "gpu-west"]);
+    assert_eq!(uuids.keys().collect::<Vec<_>>(), ["gpu-dev", "gpu-east", "gpu-lab", "gpu-west"]);
     let since = applied.world.simulator.last_seq();
     let lab = applied.manifests.iter_mut().find(|manifest| manifest["metadata"]["name"] == "gpu-lab").unwrap();
     lab["spec"]["suspend"] = json!(true);

@@ -9,6 +9,8 @@ use testbed::{TemporaryDirectory, workspace_dir};
 use tokio::process::Command;
 
 use crate::files::path;
+use crate::judges::Judges;
+use crate::manifests::argo_cd_cluster;
 use crate::page::{Part, walk};
 use crate::world::{Setup, World, namespace};
 
@@ -62,6 +64,8 @@ async fn the_commands_of_the_page_work() {
         world.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
     }
     world.apply(&crate::world::cluster(NAMESPACE, "gpu-east", json!({}))).await;
+    world.apply(&argo_cd_cluster("gpu-east")).await;
+    world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "runaicluster/gpu-east", "-n", NAMESPACE]).await;
 
     let directory = TemporaryDirectory::create().unwrap();
     symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
@@ -84,6 +88,12 @@ async fn the_commands_of_the_page_work() {
     for kind in ["runai-operator.io_RunaiCluster", "runai-operator.io_RunaiControlPlane", "argoproj.io_Application"] {
         assert!(config["data"][format!("resource.customizations.health.{kind}")].is_string(), "{kind}: {config:#}");
     }
+    // The uuid has come to where the ApplicationSet reads it.
+    let secret = world.read("/api/v1/namespaces/argocd/secrets/gpu-east").await.unwrap();
+    let products = Judges::new().await.applications(&path("gitops/argocd/agents.yaml"), [&secret]).await;
+    let agent = products[0].application.as_ref().unwrap_or_else(|| panic!("{products:?} of {secret}"));
+    let uuid = &world.get_in(NAMESPACE, "gpu-east").await.unwrap()["status"]["uuid"];
+    assert!(uuid.is_string() && agent["spec"]["source"]["helm"]["valuesObject"]["cluster"]["uid"] == *uuid, "{agent}");
     // The last one asks for a pass, and is told that there was one.
     let asked = |object: &Value| object["metadata"]["annotations"]["runai-operator.io/reconcile-requested-at"].clone();
     let done = testbed::wait_until(crate::world::SOON, "the pass that was asked for", async || {

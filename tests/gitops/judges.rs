@@ -44,6 +44,22 @@ pub struct Finding {
     pub error: Option<String>,
 }
 
+/// Whether those that depend on an object may go on.
+#[derive(Debug, Deserialize, PartialEq, Eq)]
+#[serde(deny_unknown_fields)]
+pub struct Readiness {
+    pub ready: bool,
+    pub error: Option<String>,
+}
+
+/// What an ApplicationSet makes of one cluster of Argo CD.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Product {
+    pub application: Option<Value>,
+    pub error: Option<String>,
+}
+
 /// One test of a `health_test.yaml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -108,6 +124,16 @@ impl Judges {
     /// A finding for each manifest.
     pub async fn manifests<'a>(&self, objects: impl IntoIterator<Item = &'a Value>) -> Vec<Finding> {
         self.ask(&["manifests".as_ref()], objects).await
+    }
+
+    /// What the objects of a file that depend on each of these, with an expression, take it for.
+    pub async fn ready<'a>(&self, file: &Path, objects: impl IntoIterator<Item = &'a Value>) -> Vec<Readiness> {
+        self.ask(&["ready".as_ref(), file.as_ref()], objects).await
+    }
+
+    /// What an ApplicationSet makes of each of the Secrets in which Argo CD keeps its clusters.
+    pub async fn applications<'a>(&self, file: &Path, secrets: impl IntoIterator<Item = &'a Value>) -> Vec<Product> {
+        self.ask(&["applications".as_ref(), file.as_ref()], secrets).await
     }
 
     /// The outcome of every test below a folder in Argo CD's layout.

@@ -11,7 +11,8 @@ use tokio::process::Command;
 use crate::stage::Stage;
 
 /// Kinds that a real controller acts on here: the API server, and the operator.
-const ACTED_ON: [&str; 4] = ["Namespace", "Secret", "RunaiCluster", "RunaiControlPlane"];
+const ACTED_ON: [&str; 7] =
+    ["Namespace", "Secret", "ServiceAccount", "Role", "RoleBinding", "RunaiCluster", "RunaiControlPlane"];
 /// Kinds that are decoded and stored, but not acted on: their controllers do not run. `others.rs` plays them.
 const ACCEPTED: [&str; 5] = ["HelmRepository", "HelmRelease", "SecretStore", "PushSecret", "Application"];
 

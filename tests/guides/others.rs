@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use testbed::OPERATOR_NAMESPACE;
 
 use crate::cluster;
-use crate::stage::{HOST, Stage};
+use crate::stage::{HOST, NAMESPACE, Stage};
 
 /// The repository that the control plane names.
 const CHARTS: &str = "https://runai.jfrog.io/artifactory/api/helm/run-ai-charts";
@@ -21,6 +21,9 @@ const CHARTS: &str = "https://runai.jfrog.io/artifactory/api/helm/run-ai-charts"
 const PATIENCE: Duration = Duration::from_secs(60);
 /// More than an agent may be silent for.
 const SILENCE: Duration = Duration::from_secs(150);
+
+/// Whom External Secrets comes as into the cluster that it writes to.
+const PUSHER: &str = "system:serviceaccount:runai:external-secrets";
 
 /// The service account that comes after the first.
 const SECOND: &str = "runai-cluster-operator-2";
@@ -145,18 +148,33 @@ async fn external_secrets(stage: &Stage) {
         assert!(login[text(&access["key"])].contains("clusters"), "a kubeconfig");
         let source = secret(stage, namespace, text(&spec["selector"]["secret"]["name"])).await.unwrap();
         let target = text(&provider["remoteNamespace"]);
-        stage.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": target } })).await;
+        may_push(stage, target).await;
         for data in spec["data"].as_array().unwrap() {
             let remote = &data["match"]["remoteRef"];
             let value = &source[text(&data["match"]["secretKey"])];
-            stage
-                .apply(&json!({
-                    "apiVersion": "v1", "kind": "Secret",
-                    "metadata": { "name": remote["remoteKey"], "namespace": target },
-                    "stringData": { (text(&remote["property"])): value },
-                }))
-                .await;
+            let pushed = json!({
+                "apiVersion": "v1", "kind": "Secret",
+                "metadata": { "name": remote["remoteKey"], "namespace": target },
+                "stringData": { (text(&remote["property"])): value },
+            });
+            let file = stage.work().join(".pushed.json");
+            std::fs::write(&file, pushed.to_string()).unwrap();
+            let path = file.display().to_string();
+            let args = ["apply", "--server-side", "--as", PUSHER, "-f", &path];
+            stage.bed.kubectl_ok(&args).await.unwrap();
+            std::fs::remove_file(file).unwrap();
         }
+    }
+}
+
+/// What the documentation of External Secrets asks for, in the store's namespace, and nothing elsewhere.
+async fn may_push(stage: &Stage, target: &str) {
+    let may = async |verb: &str, namespace: &str| {
+        stage.bed.kubectl_ok(&["auth", "can-i", verb, "secrets", "-n", namespace, "--as", PUSHER]).await.is_ok()
+    };
+    for verb in ["get", "list", "watch", "create", "update", "patch", "delete"] {
+        assert!(may(verb, target).await, "{verb} Secrets in {target}");
+        assert!(!may(verb, NAMESPACE).await, "{verb} Secrets in {NAMESPACE}");
     }
 }
 

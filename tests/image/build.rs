@@ -34,8 +34,21 @@ fn run(engines: &[(&str, bool)], environment: &[(&str, &str)]) -> Output {
     command.envs(environment.iter().copied()).output().unwrap()
 }
 
+/// The commit, as git tells it without our environment, as it is run above; `unknown` without a repository.
+fn revision() -> String {
+    let mut git = Command::new("git");
+    git.args(["rev-parse", "HEAD"])
+        .current_dir(workspace_dir())
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin:/usr/local/bin");
+    let output = git.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    if output.status.success() { said } else { "unknown".to_owned() }
+}
+
 #[test]
 fn the_first_engine_that_works_is_taken() {
+    let revision = revision();
     let all = [("docker", true), ("podman", true), ("buildah", true)];
     for (engines, environment, expected) in [
         (&all[..], &[][..], "docker buildx build "),
@@ -51,6 +64,7 @@ fn the_first_engine_that_works_is_taken() {
         for word in [
             "--tag operator:test",
             concat!("VERSION=", env!("CARGO_PKG_VERSION")),
+            &format!("REVISION={revision}"),
             "CREATED=1970-01-02T00:00:00Z",
             "SOURCE_DATE_EPOCH=86400",
             "SOURCE=https://example.com",

@@ -7,19 +7,19 @@ use std::process::Command;
 use serde_json::{Value, json};
 use testbed::{TemporaryDirectory, workspace_dir};
 
-use crate::jail::Jail;
+use crate::jail::{Jail, skip};
 use crate::root::{EPOCH, lay_out};
 
 /// buildah with a store of its own.
 struct Buildah(PathBuf);
 
 impl Buildah {
-    /// `None`, with the reason printed, where it is not installed.
+    /// `None` where it is not installed and we may skip.
     fn find(store: &Path) -> Option<Self> {
         if Command::new("buildah").arg("--version").output().is_ok_and(|output| output.status.success()) {
             return Some(Self(store.to_owned()));
         }
-        eprintln!("skipped: buildah is not installed; the last stage of the Dockerfile was not built");
+        skip("buildah is not installed; the last stage of the Dockerfile was not built");
         None
     }
 
@@ -65,7 +65,7 @@ fn the_last_stage_is_what_kubernetes_and_scanners_expect() {
     let Some(buildah) = Buildah::find(&store) else { return };
     // Not everywhere where it is installed it may work.
     if buildah.run(&["from", "--name", "probe", "scratch"]).is_none() {
-        eprintln!("skipped: buildah may not work here; the last stage of the Dockerfile was not built");
+        skip("buildah may not work here; the last stage of the Dockerfile was not built");
         return;
     }
     let bundle = directory.path().join("bundle.pem");

@@ -27,6 +27,14 @@ const AS_ANYBODY: &str = r#"exec unshare --user --map-root-user --mount sh -euc 
   exec unshare --user --map-user="$user" --map-group="$user" --root="$root" --wd=/ "$@"' sh "$root" "$user" "$@"
 "#;
 
+/// Says why a test is left out, or fails where `IMAGE_TESTS=required` says that none may be: where what they need is known
+/// to be there, a test that is never run must not go by unseen.
+pub fn skip(reason: &str) {
+    let required = std::env::var_os("IMAGE_TESTS").is_some_and(|value| value == "required");
+    assert!(!required, "IMAGE_TESTS=required, but {reason}");
+    eprintln!("skipped: {reason}");
+}
+
 /// A root directory that programs can be started in.
 pub struct Jail {
     root: PathBuf,
@@ -34,7 +42,7 @@ pub struct Jail {
 }
 
 impl Jail {
-    /// `None`, with the reason printed, where the system does not let us.
+    /// `None` where the system does not let us and we may skip.
     pub fn find(root: &Path) -> Option<Self> {
         let mut refused = String::new();
         for way in [AS_ROOT, AS_ANYBODY] {
@@ -47,7 +55,7 @@ impl Jail {
             }
             write!(refused, " {}", String::from_utf8_lossy(&output.stderr).trim()).unwrap();
         }
-        eprintln!("skipped: no process may have another root here (root, or user namespaces are needed):{refused}");
+        skip(&format!("no process may have another root here (root, or user namespaces are needed):{refused}"));
         None
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The root file system is the one that `image/root` lays out; with buildah, the last stage of the Dockerfile is built
 //! over it, without a base image and without a network. Where the system forbids another root, these tests say so and
-//! skip.
+//! skip; with `IMAGE_TESTS=required` they fail.
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod build;

@@ -1,20 +1,22 @@
+{{/* A text, at most so long; where it is cut there may be any number of characters that no name may end in. */}}
+{{- define "operator.cut" -}}
+{{- regexReplaceAll "[-._]+$" (trunc (int .length) .text) "" -}}
+{{- end -}}
+
 {{/* Name of the chart, for labels. */}}
 {{- define "operator.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "operator.cut" (dict "text" (default .Chart.Name .Values.nameOverride) "length" 63) -}}
 {{- end -}}
 
 {{/* Base of object names. At most 46 characters, so that every suffix still fits into 63. */}}
 {{- define "operator.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 46 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := default .Chart.Name .Values.nameOverride -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 46 | trimSuffix "-" -}}
-{{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 46 | trimSuffix "-" -}}
+{{- $base := .Values.fullnameOverride -}}
+{{- if not $base -}}
+{{- $base = contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) -}}
 {{- end -}}
-{{- end -}}
+{{- /* The name of a release may hold dots, that of a Service may not. */}}
+{{- include "operator.cut" (dict "text" (replace "." "-" $base) "length" 46) -}}
 {{- end -}}
 
 {{/* Namespace of the operator. */}}
@@ -32,7 +34,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "operator.labels" -}}
 {{- $root := .root | default . -}}
 {{- $labels := dict
-      "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-")
+      "helm.sh/chart" (include "operator.cut" (dict "length" 63 "text" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")))
       "app.kubernetes.io/version" $root.Chart.AppVersion
       "app.kubernetes.io/managed-by" $root.Release.Service -}}
 {{- $labels = merge (dict) (.extra | default dict) $labels (include "operator.selectorLabels" $root | fromYaml) $root.Values.commonLabels -}}
