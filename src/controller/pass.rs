@@ -31,7 +31,7 @@ use super::sync::lock;
 /// A pass that takes more steps than this goes round in circles.
 const MOST_STEPS: usize = 24;
 /// Name of the controller in metrics.
-const CONTROLLER: &str = "runaicluster";
+pub(super) const CONTROLLER: &str = "runaicluster";
 
 /// Everything that one pass knows.
 pub(super) struct Pass<'c> {
