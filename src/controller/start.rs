@@ -156,7 +156,7 @@ async fn work(
         () = raised(stopping.clone()) => return release(election, &stop_election).await,
         () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
-    let planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events);
+    let planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events, liveness);
     tokio::select! {
         ended = lead(&ctx, planes, news, queues, &stopping) => ended?,
         () = leadership.lost() => {
