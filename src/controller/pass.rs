@@ -326,8 +326,9 @@ impl<'c> Pass<'c> {
             return written;
         }
         for note in report.events {
-            let level = if note.warning { "warning" } else { "normal" };
-            info!(object = %self.key, reason = %note.reason, level, "{}", note.message);
+            // Not `level`: that is the line's own.
+            let event = if note.warning { "Warning" } else { "Normal" };
+            info!(object = %self.key, reason = %note.reason, event, "{}", note.message);
             self.ctx.events.publish(self.reference(), note, "Reconcile");
         }
         Written::Done
