@@ -12,6 +12,7 @@ use client_support::{Act, Hostile, client_with, json, new_cluster, patient, reco
 use runai_cluster_operator::domain::{Absence, ClusterName, ClusterUuid, Reason, Sighting, TenantId};
 use runai_cluster_operator::inventory::{Change, Counts, Inventory, Options};
 use runai_cluster_operator::runai::{ErrorKind, Limits, Operation, RunaiClient, TokenApi};
+use runai_cluster_operator::telemetry::health::{Liveness, Pulse};
 use runai_simulator::{
     Access, Config, FaultAction, FaultRule, Garbage, OldTokens, Operation as Endpoint, Phase, RecordPatch, ResetPhase,
     SeedCluster, Simulator,
@@ -48,7 +49,7 @@ impl World {
             seed(&simulator, name);
         }
         let (sender, changes) = unbounded_channel();
-        let inventory = Inventory::start(client(simulator.url(), patient()), options, sender);
+        let inventory = Inventory::start(client(simulator.url(), patient()), options, sender, Pulse::default());
         let mut world = Self { simulator, inventory, changes };
         assert!(matches!(world.next().await, Change::Ready), "the first list tells that it is there");
         world
@@ -90,6 +91,31 @@ fn seed(simulator: &Simulator, name: &str) -> ClusterUuid {
 fn outage() -> FaultRule {
     let action = FaultAction::Status { code: 500, body: None, headers: [].into(), phase: Phase::Pre };
     FaultRule::on(Endpoint::List, action).named("outage")
+}
+
+/// It beats while there is nothing to do, not during a look, and again after it.
+#[tokio::test]
+async fn the_poller_says_that_it_lives() {
+    const AGE: Duration = Duration::from_secs(1);
+    let simulator = Simulator::start(Config::default().full_lists_only()).unwrap();
+    let liveness = Liveness::default();
+    let (sender, _changes) = unbounded_channel();
+    let pulse = liveness.watch("inventory", AGE);
+    let inventory = Inventory::start(client(simulator.url(), patient()), every(NEVER), sender, pulse);
+    until("the first list", || async { inventory.snapshot().is_some() }).await;
+    let idle = Instant::now();
+    until("a beat without a look", || async { idle.elapsed() > AGE * 2 && liveness.stale().is_empty() }).await;
+
+    let slow = FaultAction::Latency { ms: 4000, max_ms: 4000, phase: Phase::Pre };
+    simulator.add_fault(FaultRule::on(Endpoint::List, slow).times(1));
+    let look = tokio::spawn({
+        let inventory = inventory.clone();
+        async move { inventory.fresh(Instant::now()).await }
+    });
+    until("a look that takes too long", || async { !liveness.stale().is_empty() }).await;
+    assert!(!look.is_finished() && liveness.stale()[0].name == "inventory", "{:?}", liveness.stale());
+    assert!(look.await.unwrap().is_ok());
+    until("the next beat", || async { liveness.stale().is_empty() }).await;
 }
 
 #[tokio::test]
@@ -390,7 +416,7 @@ async fn a_list_that_started_before_our_write_does_not_undo_it() {
     })
     .await;
     let (sender, _changes) = unbounded_channel();
-    let inventory = Inventory::start(client(&server.url, patient()), every(NEVER), sender);
+    let inventory = Inventory::start(client(&server.url, patient()), every(NEVER), sender, Pulse::default());
     until("the first list", || async { inventory.snapshot().is_some() }).await;
     let late = tokio::spawn({
         let inventory = inventory.clone();
@@ -564,7 +590,7 @@ async fn logs_hold_no_secret_at_any_level() {
     .await;
     let (sender, mut changes) = unbounded_channel();
     let client = client_support::client(&server.url, patient());
-    let _inventory = Inventory::start(client, every(OFTEN), sender);
+    let _inventory = Inventory::start(client, every(OFTEN), sender, Pulse::default());
     while !matches!(changes.recv().await.unwrap(), Change::Ready) {}
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     assert_eq!(text.matches("listing failed").count(), 2, "{text}");

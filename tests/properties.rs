@@ -106,4 +106,5 @@ seeded! {
     seeded_ignore_the_fight: IgnoreTheFight breaks "fight";
     seeded_ignore_claims: IgnoreClaims breaks "I2";
     seeded_ignore_the_crd: IgnoreTheCrd breaks "I5";
+    seeded_leave_the_conditions: LeaveTheConditions breaks "conditions";
 }

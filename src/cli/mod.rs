@@ -181,7 +181,7 @@ fn command(program: &str) -> clap::Command {
 pub fn execute(invocation: Invocation) -> Result<ExitCode, CliError> {
     let Invocation { cli, program } = invocation;
     match cli.command {
-        Command::Run(args) => run::execute(*args).map(|()| ExitCode::SUCCESS),
+        Command::Run(args) => run::execute(*args),
         Command::Crds => {
             output::data(&crds_yaml()?)?;
             Ok(ExitCode::SUCCESS)

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -13,7 +14,7 @@ use super::CliError;
 use crate::api::duration;
 use crate::controller::settings::Settings;
 use crate::domain::DeletionPolicy;
-use crate::telemetry::logs::{self, LogError, LogFormat};
+use crate::telemetry::logs::{self, Lines, LogError, LogFormat};
 use crate::telemetry::traces::Traces;
 
 /// Flags of `run`.
@@ -123,15 +124,29 @@ pub(super) fn period(text: &str) -> Result<Duration, String> {
 /// Two workers are enough: the work is waiting. More threads only cost memory.
 const WORKERS: usize = 2;
 
-pub(super) fn execute(args: RunArgs) -> Result<(), CliError> {
+/// What goes wrong is the last line of the log where machines read it, and the caller's to tell where people do.
+pub(super) fn execute(args: RunArgs) -> Result<ExitCode, CliError> {
     let (traces, problem) = match Traces::from_env() {
         Ok(traces) => (traces, None),
         Err(problem) => (Traces::default(), Some(problem)),
     };
-    logs::init(args.log_format, &traces).map_err(ArgsError::Log)?;
+    let lines = logs::init(args.log_format, &traces).map_err(ArgsError::Log)?;
     if let Some(problem) = problem {
         error!("{problem}");
     }
+    let result = operate(args);
+    traces.end();
+    match (result, lines) {
+        (Ok(()), _) => Ok(ExitCode::SUCCESS),
+        (Err(error), Lines::Text { .. }) => Err(error),
+        (Err(error), Lines::Json) => {
+            logs::end(&error);
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn operate(args: RunArgs) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
     let result = runtime.block_on(async {
         let mut config = kube::Config::infer().await.map_err(|error| ArgsError::NoCluster(Box::new(error)))?;
@@ -142,7 +157,6 @@ pub(super) fn execute(args: RunArgs) -> Result<(), CliError> {
     });
     // Requests that hang must not hold the end up.
     runtime.shutdown_timeout(Duration::from_secs(1));
-    traces.end();
     result
 }
 

@@ -21,6 +21,7 @@ use crate::api::{RunaiControlPlaneSpec, WatchedControlPlane, convert};
 use crate::domain::{EventNote, Reason};
 use crate::inventory::{self, Inventory};
 use crate::runai::{ClientObserver, Limits, Operation, RunaiClient};
+use crate::telemetry::health::{Liveness, Pulse};
 use crate::telemetry::metrics::{ApiCode, Metrics, RefreshResult};
 use crate::telemetry::objects::Registrations;
 
@@ -33,6 +34,11 @@ use super::watch::{Change, Watch};
 
 /// How often staleness and postponed status writes are looked at, and failed loads tried again.
 const TICK: Duration = Duration::from_secs(5);
+/// The work on one control plane asks the Kubernetes API a few times, each under a deadline: after so long it is stuck.
+const WORK_AGE: Duration = Duration::from_secs(600);
+/// An inventory that looks for so long is stuck. What the deadlines of all requests of one look add up to is less, so that
+/// a control plane may be as slow as it likes.
+const LOOK_AGE: Duration = Duration::from_secs(2 * 3600);
 
 /// Something that may matter to a control plane.
 #[derive(Debug)]
@@ -61,6 +67,8 @@ pub(crate) struct ControlPlanes {
     events: UnboundedSender<Event>,
     pub(super) seen: HashMap<String, Seen>,
     labels_watched: bool,
+    liveness: Liveness,
+    pulse: Pulse,
 }
 
 /// What the task remembers of one control plane.
@@ -82,8 +90,14 @@ pub(super) struct Seen {
 }
 
 impl ControlPlanes {
-    pub(crate) fn new(ctx: Arc<Context>, store: Store<WatchedControlPlane>, events: UnboundedSender<Event>) -> Self {
-        Self { ctx, store, events, seen: HashMap::new(), labels_watched: false }
+    pub(crate) fn new(
+        ctx: Arc<Context>,
+        store: Store<WatchedControlPlane>,
+        events: UnboundedSender<Event>,
+        liveness: Liveness,
+    ) -> Self {
+        let pulse = liveness.watch("work on control planes", WORK_AGE);
+        Self { ctx, store, events, seen: HashMap::new(), labels_watched: false, liveness, pulse }
     }
 
     /// Loads every control plane once: before that, no object is looked at.
@@ -98,6 +112,7 @@ impl ControlPlanes {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
+            self.pulse.beat();
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => self.handle(event).await,
@@ -138,6 +153,7 @@ impl ControlPlanes {
 
     /// Brings the connection in step with object, Secret and CA.
     async fn load(&mut self, name: &str) {
+        self.pulse.beat();
         let Some(object) = self.store.get(&ObjectRef::new(name)) else {
             self.drop_plane(name);
             return;
@@ -235,8 +251,9 @@ impl ControlPlanes {
     /// The news of an inventory go through this task, so that they are handled in order with the rest.
     fn start_inventory(&self, name: &str, client: RunaiClient, options: inventory::Options) -> Inventory {
         let (sender, mut changes) = unbounded_channel();
+        let pulse = self.liveness.watch(&format!("inventory of {name}"), LOOK_AGE);
         let (events, name) = (self.events.clone(), name.to_owned());
-        let inventory = Inventory::start(client, options, sender);
+        let inventory = Inventory::start(client, options, sender, pulse);
         tokio::spawn(async move {
             while let Some(change) = changes.recv().await {
                 if events.send(Event::Inventory(name.clone(), change)).is_err() {
@@ -313,6 +330,7 @@ impl ControlPlanes {
 
     async fn tick(&mut self) {
         for name in self.ctx.planes.names() {
+            self.pulse.beat();
             self.show_metrics(&name);
             let stale = self.ctx.planes.connection(&name).is_some_and(|connection| connection.inventory.health().stale);
             let seen = self.seen.entry(name.clone()).or_default();

@@ -21,6 +21,7 @@ pub(crate) mod lease;
 mod look;
 mod notes;
 mod pass;
+mod passes;
 mod plane_status;
 mod planes;
 mod publish;

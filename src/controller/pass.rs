@@ -31,7 +31,7 @@ use super::sync::lock;
 /// A pass that takes more steps than this goes round in circles.
 const MOST_STEPS: usize = 24;
 /// Name of the controller in metrics.
-const CONTROLLER: &str = "runaicluster";
+pub(super) const CONTROLLER: &str = "runaicluster";
 
 /// Everything that one pass knows.
 pub(super) struct Pass<'c> {
@@ -326,8 +326,9 @@ impl<'c> Pass<'c> {
             return written;
         }
         for note in report.events {
-            let level = if note.warning { "warning" } else { "normal" };
-            info!(object = %self.key, reason = %note.reason, level, "{}", note.message);
+            // Not `level`: that is the line's own.
+            let event = if note.warning { "Warning" } else { "Normal" };
+            info!(object = %self.key, reason = %note.reason, event, "{}", note.message);
             self.ctx.events.publish(self.reference(), note, "Reconcile");
         }
         Written::Done

@@ -18,6 +18,7 @@ use crate::api::{RunaiControlPlaneSpec, Watched, convert};
 use crate::domain::{ClusterUuid, DeletionPolicy, Memory, ObjectKey, Plan, Trouble};
 use crate::inventory::{Inventory, Options, Snapshot};
 use crate::runai::{self, NoObserver, RunaiClient};
+use crate::telemetry::health::Pulse;
 use crate::telemetry::metrics::Metrics;
 
 use super::context::{Context, Lane, control_plane_of};
@@ -180,7 +181,7 @@ impl Rehearsal {
 fn connection(settings: runai::Settings) -> Result<Connection, Failed> {
     let client =
         RunaiClient::new(settings, Arc::new(NoObserver)).map_err(|error| Failed::stalled(error.user_message()))?;
-    let inventory = Inventory::start(client.clone(), Options::default(), unbounded_channel().0);
+    let inventory = Inventory::start(client.clone(), Options::default(), unbounded_channel().0, Pulse::default());
     Ok(Connection::new(client, inventory, 1))
 }
 

@@ -3,20 +3,16 @@
 //! Owns the order: servers first (so that probes see what is missing), then the key, the watches, the lease, the
 //! control planes, and only then passes. On the way out the reverse: passes end before the lease is given back.
 
-use std::convert::Infallible;
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::controller::{Action, Config as PassConfig};
+use kube::runtime::reflector::ObjectRef;
 use kube::runtime::reflector::store::Writer;
-use kube::runtime::reflector::{ObjectRef, Store};
-use kube::runtime::{applier, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch as signal;
@@ -29,11 +25,10 @@ use crate::telemetry::metrics::Metrics;
 use crate::telemetry::serve::{ServeError, Server};
 
 use super::calls::{CallError, call};
-use super::context::{Context, Lane, control_plane_of};
+use super::context::{Context, Lane};
 use super::control_plane::{ControlPlanes, Event};
 use super::lease::{Election, LEASE_NAME, Leadership, Timing, identity};
-use super::notes::key_of;
-use super::pass::reconcile;
+use super::passes::run_passes;
 use super::planes::Planes;
 use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError};
@@ -47,9 +42,6 @@ const KNOWN_STATES: &[&str] =
 const DRAIN: Duration = Duration::from_secs(25);
 /// A watch that shows no sign of life for so long is stuck. Longer than an API server takes to come back.
 const WATCH_AGE: Duration = Duration::from_secs(600);
-
-/// So many control planes may keep all their passes waiting before objects of others wait, too.
-const FULL_ROOMS: u16 = 8;
 
 /// Why the operator ended.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +115,7 @@ async fn terminated() -> &'static str {
     }
 }
 
-async fn raised(mut flag: signal::Receiver<bool>) {
+pub(super) async fn raised(mut flag: signal::Receiver<bool>) {
     // A sender that is gone means the same.
     let _ = flag.wait_for(|raised| *raised).await;
 }
@@ -164,7 +156,7 @@ async fn work(
         () = raised(stopping.clone()) => return release(election, &stop_election).await,
         () = leadership.lost() => return Err(RunError::LeadershipLost),
     }
-    let planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events);
+    let planes = ControlPlanes::new(Arc::clone(&ctx), planes_store, events, liveness);
     tokio::select! {
         ended = lead(&ctx, planes, news, queues, &stopping) => ended?,
         () = leadership.lost() => {
@@ -332,49 +324,6 @@ where
     let synced = watch.synced();
     tokio::spawn(watch.with_pulse(liveness.watch(what, WATCH_AGE)).run());
     synced
-}
-
-/// Runs passes until the end is asked for and those under way have ended.
-async fn run_passes(
-    ctx: Arc<Context>,
-    store: Store<Watched>,
-    queue: UnboundedReceiver<ObjectRef<Watched>>,
-    concurrency: u16,
-    stopping: signal::Receiver<bool>,
-) {
-    let queue = futures::stream::unfold(queue, |mut queue| async move {
-        let next = queue.recv().await?;
-        Some((Ok::<_, Infallible>(next), queue))
-    });
-    let queue = queue.take_until(Box::pin(raised(stopping)));
-    let config = PassConfig::default().concurrency(concurrency.saturating_mul(FULL_ROOMS));
-    let passes = applier(pass, |_, never: &Infallible, _| match *never {}, ctx, store, queue, config);
-    // What a pass has to say it says itself; an object that vanished while it was queued is no news.
-    passes.for_each(|_| std::future::ready(())).await;
-}
-
-/// A task of its own for each pass: they run on all threads, and a panic ends one pass, not the operator.
-fn pass(
-    object: Arc<Watched>,
-    ctx: Arc<Context>,
-) -> std::pin::Pin<Box<dyn Future<Output = Result<Action, Infallible>> + Send>> {
-    Box::pin(async move {
-        let key = key_of(&object);
-        let room = control_plane_of(&object);
-        if !ctx.rooms.enter(room, &key) {
-            return Ok(Action::await_change());
-        }
-        let (name, shared) = (key.to_string(), Arc::clone(&ctx));
-        let task = tokio::spawn(async move { reconcile(key, &shared).await });
-        let action = task.await.unwrap_or_else(|_| {
-            error!(object = name, "a pass panicked; please report this with the log");
-            Action::requeue(schedule::LONGEST_DELAY)
-        });
-        if let Some(next) = ctx.rooms.leave(room) {
-            ctx.enqueue(&next);
-        }
-        Ok(action)
-    })
 }
 
 /// Applies the control plane that the chart brought along.

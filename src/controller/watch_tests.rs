@@ -388,13 +388,13 @@ async fn does_not_beat(lists: Vec<Reply>) {
     });
     let before = loop {
         std::thread::sleep(Duration::from_millis(2));
-        if let Some((_, age)) = liveness.stale().pop() {
-            break age;
+        if let Some(stopped) = liveness.stale().pop() {
+            break stopped.age;
         }
     };
     tokio::time::sleep(LIMIT).await;
     assert!(!fake.asked(false).is_empty());
-    let (_, after) = liveness.stale().pop().expect("it beats");
+    let after = liveness.stale().pop().expect("it beats").age;
     assert!(after >= before, "{after:?} after {before:?}");
 }
 

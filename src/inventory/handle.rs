@@ -16,6 +16,7 @@ use super::schedule::Options;
 use super::snapshot::Snapshot;
 use crate::domain::{Absence, ClusterName, ClusterUuid, RemoteCluster, Sighting};
 use crate::runai::{ApiError, ErrorKind, Operation, RunaiClient};
+use crate::telemetry::health::Pulse;
 
 /// How well listing works.
 #[derive(Clone, Debug)]
@@ -39,12 +40,13 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    /// Starts polling at once. Must be called inside a tokio runtime.
+    /// Starts polling at once. Must be called inside a tokio runtime. `pulse` is the poller's sign of life: it
+    /// stops for as long as one look takes, and for no longer.
     #[must_use]
-    pub fn start(client: RunaiClient, options: Options, changes: UnboundedSender<Change>) -> Self {
+    pub fn start(client: RunaiClient, options: Options, changes: UnboundedSender<Change>, pulse: Pulse) -> Self {
         let shared = Arc::new(Shared::new(client, options, changes));
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(super::poller::run(shared.clone(), stopped));
+        tokio::spawn(super::poller::run(shared.clone(), stopped, pulse));
         Self { shared, stop: Arc::new(stop) }
     }
 

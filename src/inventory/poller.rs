@@ -19,6 +19,7 @@ use super::schedule::{Due, Options, Schedule};
 use super::snapshot::Snapshot;
 use crate::runai::sync::lock;
 use crate::runai::{ApiError, Listing, RunaiClient, Verbosity};
+use crate::telemetry::health::Pulse;
 use crate::telemetry::traces;
 
 /// A glance may differ from the list that follows, since both take time and a replica may lag. After so many in a row it
@@ -269,14 +270,17 @@ impl Shared {
     }
 }
 
-/// Polls until told to stop or until no handle is left.
-pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>) {
+/// Polls until told to stop or until no handle is left. `pulse` beats before each look and while there is none to do.
+pub(super) async fn run(shared: Arc<Shared>, mut stopped: watch::Receiver<bool>, pulse: Pulse) {
     loop {
+        pulse.beat();
         let step = async {
             match shared.due() {
                 Due::List(verbosity) => shared.list(verbosity).instrument(shared.span()).await,
                 Due::Glance => shared.glance().instrument(shared.span()).await,
                 Due::Later(at) => {
+                    let beat = Instant::now().checked_add(pulse.rhythm());
+                    let at = beat.map_or(at, |beat| beat.min(at));
                     tokio::select! {
                         () = tokio::time::sleep_until(at.into()) => {}
                         () = shared.wake.notified() => {}

@@ -4,6 +4,7 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -63,16 +64,35 @@ pub struct Liveness {
 #[derive(Debug)]
 struct Watched {
     max_age: Duration,
-    beat: Arc<AtomicU64>,
+    heart: Arc<Heart>,
+}
+
+#[derive(Debug, Default)]
+struct Heart {
+    /// Milliseconds from the origin to the last beat.
+    beat: AtomicU64,
+    /// Its task panicked: it will not beat again.
+    broken: AtomicBool,
+}
+
+/// A heart that stopped.
+#[derive(Clone, Debug)]
+pub struct Stopped {
+    /// What it was called.
+    pub name: String,
+    /// The time since its last beat.
+    pub age: Duration,
+    /// Its task panicked.
+    pub panicked: bool,
 }
 
 /// One heartbeat. Clones are the same heart. Watching ends when the last of them is dropped: a task that ended in
-/// good order is not stuck.
+/// good order is not stuck. One that panics drops it too, and counts as stuck from then on.
 #[derive(Clone, Debug)]
 pub struct Pulse {
     origin: Instant,
-    /// Milliseconds from `origin` to the last beat.
-    beat: Arc<AtomicU64>,
+    max_age: Duration,
+    heart: Arc<Heart>,
 }
 
 impl Default for Liveness {
@@ -85,24 +105,55 @@ impl Liveness {
     /// Watches a heart that must beat at least every `max_age`; its first beat is now.
     /// A name that is watched already is watched anew, and the older pulse counts no more.
     pub fn watch(&self, name: &str, max_age: Duration) -> Pulse {
-        let pulse = Pulse { origin: self.origin, beat: Arc::default() };
+        let pulse = Pulse { origin: self.origin, max_age, heart: Arc::default() };
         pulse.beat();
-        let watched = Watched { max_age, beat: Arc::clone(&pulse.beat) };
+        let watched = Watched { max_age, heart: Arc::clone(&pulse.heart) };
         self.watched.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), watched);
         pulse
     }
 
-    /// The names of the hearts that stopped, with the time since their last beat. None: alive.
-    pub fn stale(&self) -> Vec<(String, Duration)> {
+    /// The hearts that stopped, by name. None: alive.
+    pub fn stale(&self) -> Vec<Stopped> {
         let now = self.origin.elapsed();
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.retain(|_, watched| Arc::strong_count(&watched.beat) > 1);
-        let age = |watched: &Watched| now.saturating_sub(Duration::from_millis(watched.beat.load(Ordering::Relaxed)));
-        watched
-            .iter()
-            .filter(|(_, watched)| age(watched) > watched.max_age)
-            .map(|(name, watched)| (name.clone(), age(watched)))
-            .collect()
+        watched.retain(|_, watched| watched.heart.is_broken() || Arc::strong_count(&watched.heart) > 1);
+        let stopped = |(name, Watched { max_age, heart }): (&String, &Watched)| {
+            let (age, panicked) = (now.saturating_sub(heart.last()), heart.is_broken());
+            (panicked || age > *max_age).then(|| Stopped { name: name.clone(), age, panicked })
+        };
+        watched.iter().filter_map(stopped).collect()
+    }
+}
+
+impl fmt::Display for Stopped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let how = if self.panicked { "panicked, " } else { "" };
+        write!(f, "{} ({how}last seen {} s ago)", self.name, self.age.as_secs())
+    }
+}
+
+impl Heart {
+    fn last(&self) -> Duration {
+        Duration::from_millis(self.beat.load(Ordering::Relaxed))
+    }
+
+    fn is_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
+    }
+}
+
+impl Default for Pulse {
+    /// A heart that nobody watches.
+    fn default() -> Self {
+        Self { origin: Instant::now(), max_age: Duration::MAX, heart: Arc::default() }
+    }
+}
+
+impl Drop for Pulse {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.heart.broken.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -110,13 +161,19 @@ impl Pulse {
     /// Says that the watched work went on just now.
     pub fn beat(&self) {
         let now = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.beat.store(now, Ordering::Relaxed);
+        self.heart.beat.store(now, Ordering::Relaxed);
+    }
+
+    /// How often somebody who merely waits has to beat: well within the maximal age.
+    #[must_use]
+    pub fn rhythm(&self) -> Duration {
+        self.max_age / 4
     }
 
     /// When it last beat, counted from a fixed moment of this process.
     #[cfg(test)]
     pub(crate) fn last(&self) -> Duration {
-        Duration::from_millis(self.beat.load(Ordering::Relaxed))
+        self.heart.last()
     }
 }
 

@@ -7,6 +7,10 @@ use super::{Liveness, Readiness};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
+fn told(liveness: &Liveness) -> Vec<String> {
+    liveness.stale().iter().map(ToString::to_string).collect()
+}
+
 #[test]
 fn readiness_names_every_closed_gate() {
     let readiness = Readiness::default();
@@ -31,10 +35,30 @@ fn liveness_names_the_heart_that_stopped() {
         assert!(Instant::now() < deadline, "a stopped heart was not noticed");
         std::thread::yield_now();
     }
-    assert_eq!(liveness.stale()[0].0, "stopped");
-    assert_eq!(liveness.stale().len(), 1);
+    assert_eq!(told(&liveness), ["stopped (last seen 0 s ago)"]);
     drop(stopped);
     assert!(liveness.stale().is_empty(), "a finished task counts as stuck");
+}
+
+#[tokio::test]
+async fn a_task_that_panicked_has_stopped_for_good() {
+    let liveness = Liveness::default();
+    let (quiet, loud) = (liveness.watch("quiet", HOUR), liveness.watch("loud", HOUR));
+    let ends = tokio::spawn(async move {
+        quiet.beat();
+        tokio::task::yield_now().await;
+    });
+    let panics = tokio::spawn(async move {
+        tokio::task::yield_now().await;
+        loud.beat();
+        panic!("on purpose");
+    });
+    assert!(ends.await.is_ok() && panics.await.is_err());
+    assert_eq!(told(&liveness), ["loud (panicked, last seen 0 s ago)"]);
+    let anew = liveness.watch("loud", HOUR);
+    assert!(liveness.stale().is_empty(), "begun anew");
+    drop(anew);
+    assert!(liveness.stale().is_empty());
 }
 
 #[test]

@@ -85,7 +85,9 @@ async fn metrics_are_served_whole_also_when_large() {
     let server = run(Server::metrics(LOOPBACK, metrics).await.unwrap());
     let (status, reply) = get(server.address, "/metrics").await;
     assert_eq!(status, 200);
-    assert!(reply.to_lowercase().contains("content-type: application/openmetrics-text; version=1.0.0"), "{reply:.300}");
+    let head = reply.split_once("\r\n\r\n").unwrap().0.to_lowercase();
+    let kind = head.lines().find_map(|line| line.strip_prefix("content-type: "));
+    assert_eq!(kind, Some("application/openmetrics-text; version=1.0.0; charset=utf-8"), "{head}");
     assert!(reply.contains("# EOF\n"));
     let body: String = unchunk(reply.split_once("\r\n\r\n").unwrap().1);
     assert_eq!(body.matches("runai_operator_cluster_info{").count(), 2000);

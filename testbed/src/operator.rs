@@ -245,6 +245,16 @@ impl OperatorProcess {
         get(&self.http, &format!("http://{}/metrics", self.metrics)).await
     }
 
+    /// What a probe is told: the status and the text of `/readyz` or `/livez`.
+    ///
+    /// # Errors
+    /// [`Error::Http`] when nobody answers.
+    pub async fn probe(&self, path: &str) -> Result<(u16, String), Error> {
+        let url = format!("http://{}{path}", self.health);
+        let (status, body) = ask(&self.http, &url).await?;
+        Ok((status.as_u16(), body))
+    }
+
     /// Resident memory in KiB, from `/proc`.
     ///
     /// # Errors
@@ -257,11 +267,15 @@ impl OperatorProcess {
     }
 }
 
-async fn get(http: &reqwest::Client, url: &str) -> Result<String, Error> {
+async fn ask(http: &reqwest::Client, url: &str) -> Result<(reqwest::StatusCode, String), Error> {
     let failed = |error: reqwest::Error| Error::Http { url: url.to_owned(), detail: error.to_string() };
     let response = http.get(url).send().await.map_err(failed)?;
     let status = response.status();
-    let body = response.text().await.map_err(failed)?;
+    Ok((status, response.text().await.map_err(failed)?))
+}
+
+async fn get(http: &reqwest::Client, url: &str) -> Result<String, Error> {
+    let (status, body) = ask(http, url).await?;
     if status.is_success() {
         return Ok(body);
     }

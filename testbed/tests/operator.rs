@@ -18,6 +18,7 @@ async fn answers_and_obeys_signals() {
     let mut operator = OperatorProcess::start(&options(&logs).env("GREETING", "hello")).unwrap();
     operator.wait_ready(SOON).await.unwrap();
     assert_eq!(operator.metrics().await.unwrap(), "hello from /metrics");
+    assert_eq!(operator.probe("/livez").await.unwrap(), (200, "hello from /livez".to_owned()));
     assert!(operator.rss_kib().unwrap() > 1000);
     assert!(operator.logs().unwrap().contains("run --namespace runai-operator --allow-insecure-http"));
 

@@ -6,4 +6,5 @@
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod life;
+mod unseen;
 mod world;

@@ -13,4 +13,5 @@ mod killed;
 mod leaders;
 mod lost;
 mod network;
+mod probes;
 mod untrue;

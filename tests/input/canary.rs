@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use testbed::{OPERATOR_NAMESPACE, OperatorOptions, OperatorProcess, wait_until};
 use uuid::Uuid;
 
+use crate::lines;
 use crate::world::{SHORT_DOUBT, SOON, Setup, World, condition, control_plane, message, uuid};
 
 /// With characters that a URL, a form and JSON write differently.
@@ -132,7 +133,8 @@ async fn nothing_secret_comes_to_light() {
         world.bed.directory(),
     );
     let options = SHORT_DOUBT.iter().fold(options, |options, arg| options.arg(*arg));
-    world.operator = OperatorProcess::start(&options.env("RUST_LOG", "trace")).unwrap();
+    let options = options.arg("--log-format=json").env("RUST_LOG", "trace");
+    world.operator = OperatorProcess::start(&options).unwrap();
     world.operator.wait_ready(SOON).await.unwrap();
 
     let client = [("clientID", CLIENT_ID), ("clientSecret", CLIENT_SECRET)];
@@ -263,6 +265,7 @@ async fn search(world: &World) {
     let text = String::from_utf8_lossy(&log).into_owned();
     assert!(text.contains("TRACE"), "the log is at its loudest");
     assert!(text.contains(TOLD), "what may be shown is in the log");
+    assert_eq!(lines::objections(&text), Vec::<String>::new());
     let mut places = vec![("the log".to_owned(), log)];
     // Everything in the cluster but Secrets: the operator may have written anywhere.
     let kinds =

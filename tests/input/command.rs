@@ -216,6 +216,23 @@ fn a_flag_that_cannot_be_used_is_named() {
     assert!(said.contains("KUBECONFIG"), "{said}");
 }
 
+/// Whoever reads the log of a pod reads nothing else: the reason for the end is a line of it, whatever the filter.
+#[test]
+fn a_refused_start_is_told_in_json_too() {
+    let (_directory, kubeconfig) = nowhere();
+    for filter in ["info", "off"] {
+        let mut command = binary(&kubeconfig);
+        command.args(["run", "--log-format=json", "--concurrency=0"]).env("RUST_LOG", filter);
+        let output = command.output().unwrap();
+        assert_eq!((output.status.code(), text(&output.stdout)), (Some(1), String::new()));
+        let said = text(&output.stderr);
+        let lines: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let last = lines.last().unwrap();
+        assert_eq!(last["level"], "ERROR", "{said}");
+        assert!(last["message"].as_str().unwrap().contains("--concurrency"), "{said}");
+    }
+}
+
 #[test]
 fn variables_mirror_flags() {
     let (_directory, kubeconfig) = nowhere();

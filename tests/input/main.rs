@@ -8,6 +8,7 @@ mod broken;
 mod canary;
 mod command;
 mod connections;
+mod lines;
 mod rows;
 mod schema;
 mod twins;

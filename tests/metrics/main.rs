@@ -6,6 +6,7 @@ mod series;
 #[path = "../e2e/world.rs"]
 mod world;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use runai_simulator::{AgentCommand, Operation, Profile};
@@ -45,6 +46,14 @@ fn readings(world: &World) -> usize {
     world.simulator.journal().iter().filter(|entry| asked(entry)).count()
 }
 
+/// The families with a series of this object.
+async fn families_of(world: &World, name: &str) -> BTreeSet<String> {
+    let label = format!("name=\"{name}\"");
+    let text = world.operator.metrics().await.unwrap();
+    let series = text.lines().filter(|line| line.contains(&label));
+    series.map(|line| line.split('{').next().unwrap().to_owned()).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_types_are_shown_and_vanish_with_what_they_are_about() {
     let world = World::start(setup(&json!({}))).await;
@@ -74,10 +83,20 @@ async fn all_types_are_shown_and_vanish_with_what_they_are_about() {
     until_series(&world, "none of a cluster that is away", |series| series.types("east").is_empty()).await;
     connected(&world, "south").await;
     until_series(&world, "south", |series| !series.types("south").is_empty()).await;
+    let families = families_of(&world, "south").await;
+    for family in ["cluster_info", "cluster_state", "cluster_condition", "cluster_last_liveness_timestamp_seconds"] {
+        assert!(families.contains(&format!("runai_operator_{family}")), "{family}: {families:?}");
+    }
     world.patch("south", json!({ "spec": { "deletion": { "policy": "Orphan" } } })).await;
     world.delete("south").await;
     world.until_gone("south").await;
     until_series(&world, "none of an object that is gone", |series| series.types("south").is_empty()).await;
+    let gone = testbed::wait_until(SOON, "none of any family", async || match families_of(&world, "south").await {
+        left if left.is_empty() => Ok(()),
+        left => Err(format!("{left:?}")),
+    });
+    gone.await.unwrap();
+    assert!(families_of(&world, "north").await.contains("runai_operator_cluster_info"));
     rewish(&world, &json!({ "clusterMetrics": { "enabled": false } })).await;
     until_series(&world, "none when switched off", Series::is_empty).await;
 }

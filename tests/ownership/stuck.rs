@@ -1,10 +1,18 @@
 //! A deletion that never resolves says so, and every way out that it names works.
 
+use jiff::{SignedDuration, Timestamp};
 use runai_simulator::Operation;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{changes, says, sent, stays_silent, until_unregistered};
-use crate::world::{Setup, World, uuid};
+use crate::support::{changes, says, sent, stays_silent, until_event, until_unregistered};
+use crate::world::{Setup, World, message, uuid};
+
+/// When a stalled deletion is forced, as the message says it.
+fn forced_at(object: &Value) -> Timestamp {
+    let text = message(object, "Stalled");
+    let (_, rest) = text.split_once("spec.deletion.forceAfter has it forced at ").unwrap_or_else(|| panic!("{text}"));
+    rest.split_once(';').unwrap().0.parse().unwrap()
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_deletion_that_never_resolves_names_ways_out_that_work() {
@@ -12,8 +20,10 @@ async fn a_deletion_that_never_resolves_names_ways_out_that_work() {
     let names = ["forced", "orphaned", "removed", "early"];
     for name in names {
         let mut deletion = json!({ "stalledAfter": "3s" });
-        if name == "early" {
-            deletion["forceAfter"] = json!("5s");
+        match name {
+            "early" => deletion["forceAfter"] = json!("5s"),
+            "orphaned" => deletion["forceAfter"] = json!("2h"),
+            _ => {}
         }
         world.cluster(name, json!({ "version": "2.24", "deletion": deletion })).await;
     }
@@ -28,6 +38,17 @@ async fn a_deletion_that_never_resolves_names_ways_out_that_work() {
         let object = world.until_stalled(name, "DeletionStalled").await;
         says(&object, &["spec.deletion.forceAfter", "spec.deletion.policy: Orphan", "in the control plane"]);
         assert_eq!(object["metadata"]["finalizers"], json!(["runai-operator.io/registration"]));
+        let event = until_event(&world, name, "DeletionStalled").await;
+        assert_eq!(
+            (&event["type"], &event["note"]),
+            (&json!("Warning"), &json!(message(&object, "Stalled"))),
+            "{event}"
+        );
+        if *name == "orphaned" {
+            let asked: Timestamp = object["status"]["deleteRequestedAt"].as_str().unwrap().parse().unwrap();
+            let late = forced_at(&object).duration_since(asked) - SignedDuration::from_hours(2);
+            assert!(late.abs() < SignedDuration::from_secs(5), "{late:?}: {object}");
+        }
     }
     // A limit that was set beforehand needs nobody.
     world.until_gone("early").await;

@@ -104,6 +104,28 @@ pub async fn until_plane(world: &World, kind: &str, status: &str, reason: &str) 
     .await;
 }
 
+/// The Events with this reason, about whatever it is.
+pub async fn events(world: &World, reason: &str) -> Vec<Value> {
+    let selector = format!("--field-selector=reason={reason}");
+    let text = world.kubectl(&["get", "events.events.k8s.io", "-A", &selector, "-o", "json"]).await;
+    let list: Value = serde_json::from_str(&text).unwrap();
+    list["items"].as_array().unwrap().clone()
+}
+
+/// Waits for the Event with this reason about an object of `team-a`, and checks that there is one alone; returns it.
+pub async fn until_event(world: &World, name: &str, reason: &str) -> Value {
+    let about = |event: &Value| event["regarding"]["kind"] == "RunaiCluster" && event["regarding"]["name"] == *name;
+    let what = format!("{name}: an Event {reason}");
+    let told = wait_until(SOON, &what, async || {
+        let mut found = events(world, reason).await;
+        found.retain(about);
+        if found.is_empty() { Err("none") } else { Ok(found) }
+    });
+    let mut found = told.await.unwrap_or_else(|error| panic!("{error}\n--- operator\n{}", world.tail()));
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
 /// `Stalled` with one of these reasons.
 pub fn stalled_by(object: &Value, reasons: &[&str]) -> bool {
     let (status, reason) = condition(object, "Stalled");

@@ -6,7 +6,7 @@ use runai_simulator::Operation;
 use serde_json::json;
 use testbed::wait_until;
 
-use crate::support::{change_list, changes, records, status_writes, until_plane};
+use crate::support::{change_list, changes, events, records, status_writes, until_event, until_plane};
 use crate::world::{SOON, Setup, World, control_plane};
 
 const LIMIT: usize = 2;
@@ -16,10 +16,7 @@ fn plane(limit: usize) -> serde_json::Value {
 }
 
 async fn throttle_events(world: &World) -> usize {
-    let selector = "--field-selector=reason=DeletionThrottled";
-    let text = world.kubectl(&["get", "events.events.k8s.io", "-A", selector, "-o", "json"]).await;
-    let list: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let events = list["items"].as_array().unwrap().clone();
+    let events = events(world, "DeletionThrottled").await;
     assert!(events.iter().all(|event| event["regarding"]["kind"] == "RunaiControlPlane"), "{events:?}");
     events.len()
 }
@@ -36,7 +33,7 @@ async fn a_mass_deletion_is_slowed_down_and_an_uninstall_deregisters_nothing() {
     }
     until_plane(&world, "Ready", "True", "Connected").await;
     slowed_down(&world, &names[..5]).await;
-    uninstalled(&world).await;
+    uninstalled(&world, &names[5..]).await;
 }
 
 async fn slowed_down(world: &World, names: &[&str]) {
@@ -74,7 +71,7 @@ async fn slowed_down(world: &World, names: &[&str]) {
 }
 
 /// `kubectl delete crd`: the objects go, their registrations stay, even right after an ordinary deletion.
-async fn uninstalled(world: &World) {
+async fn uninstalled(world: &World, names: &[&str]) {
     world.cluster("last", json!({ "version": "2.24" })).await;
     world.until_ready("last").await;
     let crd = "runaiclusters.runai-operator.io";
@@ -105,4 +102,12 @@ async fn uninstalled(world: &World) {
     .unwrap();
     assert_eq!(change_list(&world.simulator, seq).len(), 1, "{:?}", change_list(&world.simulator, seq));
     assert_eq!(records(&world.simulator), others, "nothing was deregistered");
+    // The objects are gone, and what stays of them is told where it can still be read.
+    for name in names {
+        let event = until_event(world, name, "Orphaned").await;
+        let note = event["note"].as_str().unwrap();
+        assert!(note.ends_with("stays: the CRD itself is being deleted"), "{event}");
+        let id = crate::support::the(&world.simulator, name);
+        assert!(note.contains(&id.to_string()), "{id}: {note}");
+    }
 }

@@ -35,4 +35,6 @@ pub(crate) enum Bug {
     IgnoreClaims,
     /// A DELETE does not ask whether the whole kind is going.
     IgnoreTheCrd,
+    /// Conditions are added to those that are there, in place of them.
+    LeaveTheConditions,
 }

@@ -4,11 +4,11 @@
 
 use jiff::SignedDuration;
 use runai_cluster_operator::domain::{
-    ClusterUuid, DeletionPolicy, Management, Plan, Provenance, Reason, Report, Stale, Stance, Step,
+    ClusterUuid, ConditionType, DeletionPolicy, Management, Plan, Provenance, Reason, Report, Stale, Stance, Step,
 };
 
 use super::pass::Pass;
-use super::{Note, World};
+use super::{Note, Object, World};
 
 /// What went wrong.
 #[derive(Clone, Debug)]
@@ -128,6 +128,32 @@ impl World {
         let lost = pass.view.status.facts.uuid.is_some() && report.facts.uuid.is_none();
         if lost && pass.read_failed && pass.recorded.intent.is_none() {
             self.violate("I4", "a failed read takes the uuid out of status".to_owned());
+        }
+    }
+
+    /// What other tools rely on in every status that was written: the first three conditions are there, the abnormal ones
+    /// only while they are true, and an object is well, or worked on, or needs a person.
+    pub(super) fn check_conditions(&mut self, object: &Object) {
+        let conditions = &object.status.conditions;
+        if conditions.is_empty() {
+            return;
+        }
+        let statuses = |kind: ConditionType| -> Vec<&str> {
+            conditions
+                .iter()
+                .filter(|(name, _, _)| name == kind.as_str())
+                .map(|(_, status, _)| status.as_str())
+                .collect()
+        };
+        let always = [ConditionType::Ready, ConditionType::Synced, ConditionType::Connected];
+        let abnormal = [ConditionType::Reconciling, ConditionType::Stalled, ConditionType::Suspended];
+        let [ready, working, stalled] = [ConditionType::Ready, ConditionType::Reconciling, ConditionType::Stalled]
+            .map(|kind| statuses(kind) == ["True"]);
+        let sound = always.iter().all(|kind| statuses(*kind).len() == 1)
+            && abnormal.iter().all(|kind| matches!(statuses(*kind)[..], [] | ["True"]))
+            && [ready, working, stalled].into_iter().filter(|holds| *holds).count() <= 1;
+        if !sound {
+            self.violate("conditions", format!("{conditions:?}"));
         }
     }
 

@@ -355,9 +355,14 @@ impl World {
         }
         let Some(report) = report else { return Next::Stop };
         self.check_report(pass, &report);
+        let leave = self.has(Bug::LeaveTheConditions);
         let next = self.write(pass, fault, |_, stored| {
+            let mut left = stored.status.conditions.clone();
             stored.tell(&report);
+            left.retain(|(kind, _, _)| leave && report.conditions.iter().all(|told| told.kind.as_str() != kind));
+            stored.status.conditions.extend(left);
         });
+        self.check_conditions(&self.objects[pass.index].clone());
         if matches!(next, Next::Go) && fault == Fault::CrashAfter { Next::Die } else { Next::Stop }
     }
 }

@@ -178,19 +178,33 @@ fn requested_at(case: &Case<'_>, record: Option<&RemoteCluster>) -> Option<Times
 }
 
 fn overdue(case: &Case<'_>, record: Option<&RemoteCluster>, blocker: Option<&str>) -> Option<Plan> {
-    let waited = elapsed(requested_at(case, record)?, case.now);
+    let since = requested_at(case, record)?;
+    let waited = elapsed(since, case.now);
     let blocker = blocker.map(|message| format!("; at present: {message}")).unwrap_or_default();
+    let (forced, advice) = match forced_at(case, since) {
+        Some(at) => (format!("; spec.deletion.forceAfter has it forced {} {at:.0}", when(case.now, at)), ""),
+        None => (String::new(), "set spec.deletion.forceAfter, "),
+    };
     (waited >= case.deletion.stalled_after).then(|| Plan {
         again: next_look(case, waited),
         ..stalled(
             Reason::DeletionStalled,
             format!(
-                "the control plane has not finished deleting the registration within spec.deletion.stalledAfter; start its agent again, \
-                 delete it with force in the control plane, set spec.deletion.forceAfter, or set spec.deletion.policy: Orphan to let \
-                 the object go{blocker}"
+                "the control plane has not finished deleting the registration within spec.deletion.stalledAfter{forced}; start its agent \
+                 again, delete it with force in the control plane, {advice}or set spec.deletion.policy: Orphan to let the object \
+                 go{blocker}"
             ),
         )
     })
+}
+
+/// When a deletion that is open `since` then is forced; `None` when never, or beyond what a calendar holds.
+fn forced_at(case: &Case<'_>, since: Timestamp) -> Option<Timestamp> {
+    case.deletion.force_after.and_then(|after| since.checked_add(after).ok())
+}
+
+fn when(now: Timestamp, at: Timestamp) -> &'static str {
+    if at > now { "at" } else { "since" }
 }
 
 /// The inventory wakes the object when the record goes; time limits have to be watched here.

@@ -344,6 +344,24 @@ fn force_comes_late_and_only_when_asked_for() {
     first.steps(&delete(false));
 }
 
+#[test]
+fn a_stalled_deletion_names_when_it_is_forced() {
+    let message = |scene: &Scene| scene.plan().message;
+    // Asked for at 50 s; the scene's zero is 2027-01-15T08:00:00Z.
+    let early = forced(secs(7200), 50 + 3600);
+    early.stalls(Reason::DeletionStalled, &["forceAfter has it forced at 2027-01-15T10:00:50Z;", "Orphan"]);
+    assert!(!message(&early).contains("set spec.deletion.forceAfter"), "it is set: {}", message(&early));
+    assert_eq!(message(&early), message(&forced(secs(7200), 50 + 7199)), "nothing changes from pass to pass");
+    // Due, and the control plane cannot be asked, or has been and is not through with it.
+    let failing = forced(secs(7200), 50 + 7200).but(|s| s.observed.trouble = Some(trouble(Reason::ConnectionFailed)));
+    let words = ["forced since 2027-01-15T10:00:50Z;", "at present: trouble: ConnectionFailed"];
+    failing.stalls(Reason::DeletionStalled, &words);
+    let sent = forced(secs(7200), 50 + 7201).but(|s| s.observed.delete_sent = true);
+    sent.stalls(Reason::DeletionStalled, &["forced since 2027-01-15T10:00:50Z;"]);
+    let never = forced(Duration::MAX, 50 + 3600);
+    never.stalls(Reason::DeletionStalled, &["set spec.deletion.forceAfter"]);
+}
+
 /// Just made and not found: a read that lags, most likely, so the registration would stay behind.
 #[test]
 fn a_registration_that_was_made_a_moment_ago_is_not_given_up() {

@@ -71,10 +71,12 @@ pub(super) fn wanted(read: impl Fn(&str) -> Option<String>) -> Result<bool, Trac
 mod tests {
     use super::{TracesError, wanted};
 
+    type Row<'a> = (&'a [(&'a str, &'a str)], Result<bool, TracesError>);
+
     #[test]
     fn traces_are_sent_only_where_an_endpoint_is_named_and_nothing_speaks_against_it() {
         let on = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318");
-        let table: &[(&[(&str, &str)], Result<bool, TracesError>)] = &[
+        let table: &[Row<'_>] = &[
             (&[], Ok(false)),
             (&[("OTEL_EXPORTER_OTLP_ENDPOINT", " ")], Ok(false)),
             (&[("OTEL_TRACES_EXPORTER", "otlp")], Ok(false)),
