@@ -172,7 +172,7 @@ fn what_is_wrong_is_found() {
 
 /// Files that a workflow puts into `dist`, from where they come to the release page; variables as they are.
 fn distributed(workflow: &Value) -> BTreeSet<String> {
-    let steps = || workflow["jobs"].as_object().unwrap().values().flat_map(|job| job["steps"].as_array()).flatten();
+    let steps = || workflow["jobs"].as_object().unwrap().values().filter_map(|job| job["steps"].as_array()).flatten();
     let mut found = BTreeSet::new();
     for script in steps().filter_map(|step| step["run"].as_str()) {
         let mut there = false;
