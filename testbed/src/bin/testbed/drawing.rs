@@ -129,7 +129,7 @@ impl Canvas {
         let Some((_, value)) = answers.iter().flatten().flat_map(numbers).last() else { return };
         let defaults = &panel["fieldConfig"]["defaults"];
         let steps = defaults["thresholds"]["steps"].as_array().into_iter().flatten();
-        let reached = steps.filter(|step| step["value"].as_f64().is_none_or(|least| value >= least)).last();
+        let reached = steps.filter(|step| step["value"].as_f64().is_none_or(|least| value >= least)).next_back();
         let colour = match reached.and_then(|step| step["color"].as_str()) {
             Some("green") => "#2f8f46",
             Some("orange") => "#d9730d",
@@ -199,7 +199,7 @@ impl Canvas {
     /// The answers merged by their labels, as Grafana's transformation `merge` does, with the columns of `organize`.
     fn table(&mut self, panel: &Value, answers: &[Vec<Series>], frame: &Frame) {
         let transformations = panel["transformations"].as_array().into_iter().flatten();
-        let organize = transformations.filter(|step| step["id"] == "organize").map(|step| &step["options"]).last();
+        let organize = transformations.filter(|step| step["id"] == "organize").map(|step| &step["options"]).next_back();
         let organize = organize.unwrap_or(&Value::Null);
         let unit = text(&panel["fieldConfig"]["defaults"]["unit"]);
         let mut rows: Vec<BTreeMap<String, String>> = Vec::new();
