@@ -128,8 +128,8 @@ impl Canvas {
     fn stat(&mut self, panel: &Value, answers: &[Vec<Series>], frame: &Frame) {
         let Some((_, value)) = answers.iter().flatten().flat_map(numbers).last() else { return };
         let defaults = &panel["fieldConfig"]["defaults"];
-        let steps = defaults["thresholds"]["steps"].as_array().into_iter().flatten();
-        let reached = steps.filter(|step| step["value"].as_f64().is_none_or(|least| value >= least)).next_back();
+        let mut steps = defaults["thresholds"]["steps"].as_array().into_iter().flatten();
+        let reached = steps.rfind(|step| step["value"].as_f64().is_none_or(|least| value >= least));
         let colour = match reached.and_then(|step| step["color"].as_str()) {
             Some("green") => "#2f8f46",
             Some("orange") => "#d9730d",
