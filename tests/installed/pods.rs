@@ -28,7 +28,7 @@ const PROBE_FAILURES: u32 = 3;
 /// So often may leadership be lost in one world: a scenario takes about a minute, and a second time in it is no accident.
 const MOST_LOSSES: usize = 2;
 /// The last word of a leader that could not renew its Lease.
-const LOST: &str = "error: leadership was lost";
+const LOST: &str = "leadership was lost: this process ends";
 
 /// All pods of the release. Clones are the same pods.
 #[derive(Clone)]
@@ -304,7 +304,7 @@ impl Kubelet {
 
 /// Whether a leader has ended as it must when it could not renew its Lease.
 fn lost_leadership(status: ExitStatus, log: &str) -> bool {
-    status.code() == Some(1) && log.lines().last().is_some_and(|line| line.starts_with(LOST))
+    status.code() == Some(1) && log.lines().last().is_some_and(|line| line.contains(LOST))
 }
 
 fn last_lines(log: &str) -> String {
