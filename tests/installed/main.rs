@@ -6,7 +6,9 @@
 //! world says what else two replicas promise (see `world.rs`).
 //!
 //! Left out are scenarios about one process, or about processes that they start themselves:
+//! - `e2e::unseen` freezes the one process there is: of two the other one would go on;
 //! - `faults::killed` and `faults::apiserver` switch leader election off, and ask for the process id;
+//! - `faults::probes` asks what one process answers;
 //! - `faults::leaders` and `faults::network` stop, cut off and replace processes of their own: `chart::rollout` does the same to
 //!   the pods of a release, as far as pods can be told apart;
 //! - `faults::untrue` asks a control plane that lies, of which a second replica, that sends nothing, makes no other;
