@@ -164,7 +164,7 @@ impl RunaiClient {
 
     /// Sends a read; on a 401 once more with another token.
     async fn read(&self, operation: Operation, url: Url, deadline: Duration) -> Result<(Reply, Instant), ErrorKind> {
-        self.wait_turn(matches!(operation, Operation::ListClusters | Operation::ListMinimal)).await?;
+        self.wait_turn(operation).await?;
         let token = self.inner.tokens.token(&self.inner.transport).await?;
         let call = |url| Call::json(operation, Method::GET, url, None, deadline);
         let started = Instant::now();
@@ -234,10 +234,13 @@ impl RunaiClient {
         ErrorKind::Status(StatusError { code, message, retry_after: reply.retry_after, refreshed: false })
     }
 
-    pub(super) async fn wait_turn(&self, ahead: bool) -> Result<(), ErrorKind> {
+    pub(super) async fn wait_turn(&self, operation: Operation) -> Result<(), ErrorKind> {
         let started = Instant::now();
         let limiter = &self.inner.limiter;
-        let turn = if ahead { limiter.acquire_ahead().await } else { limiter.acquire().await };
+        let turn = match operation {
+            Operation::ListClusters | Operation::ListMinimal => limiter.acquire_ahead().await,
+            operation => limiter.acquire(operation).await,
+        };
         self.inner.observer.rate_limit_wait(started.elapsed());
         turn.map_err(ErrorKind::Paused)
     }

@@ -239,12 +239,12 @@ impl RunaiClient {
         (self.inner.limiter.rate(), self.inner.limiter.waiting())
     }
 
-    /// Waits for the right to send one change, first come, first served.
+    /// Waits for the right to send one change, first come, first served among those of its kind.
     ///
     /// # Errors
     /// [`ErrorKind::Paused`] when the control plane asked for a longer silence than is worth waiting out.
     pub async fn permit(&self, operation: Operation) -> Result<Permit, ApiError> {
-        self.wait_turn(false).await.map_err(|kind| self.error(operation, kind))?;
+        self.wait_turn(operation).await.map_err(|kind| self.error(operation, kind))?;
         Ok(Permit { condition: None })
     }
 

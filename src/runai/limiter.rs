@@ -1,13 +1,14 @@
 //! How fast one control plane may be asked.
 //!
 //! Owns the adaptive rate: 10/s at first, 5/s more after every healthy second up to 50/s, halved when the control
-//! plane complains, back to 10/s after a minute of silence. Must not know what is asked. The state is pure (time is an
-//! argument); the wrapper adds the queue.
+//! plane complains, back to 10/s after a minute of silence. Must not know what an answer means. The state is pure (time is
+//! an argument); the wrapper adds the queue.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use super::observer::Operation;
 use super::sync::lock;
 
 /// Requests per second at first and after [`IDLE`].
@@ -138,12 +139,14 @@ pub(crate) fn clamp_pause(wish: Duration) -> Duration {
     wish.clamp(SHORTEST_PAUSE, LONGEST_PAUSE)
 }
 
-/// The queue in front of one control plane. First come, first served; a list of registrations may pass, since
-/// everybody in the queue is served by it.
+/// The queue in front of one control plane. Each kind of request has its own line, first come, first served, and the lines
+/// take turns: whoever registers one cluster does not wait until four hundred others are deleted. A list of registrations
+/// may pass, since everybody in the queue is served by it.
 #[derive(Debug)]
 pub(crate) struct Limiter {
     state: Mutex<State>,
-    // A fair lock: whoever holds it is at the head of the queue.
+    // Fair locks: whoever holds one is at the head of the line, and of all lines.
+    lines: [tokio::sync::Mutex<()>; Operation::ALL.len()],
     turn: tokio::sync::Mutex<()>,
     waiting: AtomicUsize,
     granted: AtomicU64,
@@ -169,15 +172,17 @@ impl Limiter {
     pub(crate) fn new() -> Self {
         Self {
             state: Mutex::new(State::new(Instant::now())),
-            turn: tokio::sync::Mutex::new(()),
+            lines: Default::default(),
+            turn: tokio::sync::Mutex::default(),
             waiting: AtomicUsize::new(0),
             granted: AtomicU64::new(0),
         }
     }
 
     /// Waits for its turn. `Err` holds what is left of a pause that is longer than [`PATIENCE`].
-    pub(crate) async fn acquire(&self) -> Result<(), Duration> {
+    pub(crate) async fn acquire(&self, operation: Operation) -> Result<(), Duration> {
         let _waiting = Waiting::new(&self.waiting);
+        let _line = self.lines[operation as usize].lock().await;
         let _turn = self.turn.lock().await;
         self.wait_for(State::take).await
     }
@@ -398,16 +403,16 @@ mod tests {
         tokio::time::timeout(SECOND * 10, work).await.expect("half a second is enough")
     }
 
-    /// Five callers, each in the queue before the next one comes: their numbers as they are served.
-    async fn served() -> Vec<usize> {
+    /// Callers, each in the queue before the next one comes: their numbers as they are served.
+    async fn served(operations: [Operation; 5]) -> Vec<usize> {
         let limiter = std::sync::Arc::new(Limiter::new());
         exhaust(&mut lock(&limiter.state), Instant::now());
         let order = std::sync::Arc::new(Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
-        for n in 0..5 {
+        for (n, operation) in operations.into_iter().enumerate() {
             let (limiter2, order) = (limiter.clone(), order.clone());
             tasks.push(tokio::spawn(async move {
-                limiter2.acquire().await.unwrap();
+                limiter2.acquire(operation).await.unwrap();
                 lock(&order).push(n);
             }));
             while limiter.waiting() <= n {
@@ -423,7 +428,14 @@ mod tests {
 
     #[tokio::test]
     async fn serves_in_the_order_of_arrival() {
-        assert_eq!(soon(served()).await, [0, 1, 2, 3, 4]);
+        assert_eq!(soon(served([Operation::DeleteCluster; 5])).await, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn a_create_does_not_wait_for_all_deletions() {
+        let operations =
+            [0, 1, 2, 3, 4].map(|n| if n < 4 { Operation::DeleteCluster } else { Operation::CreateCluster });
+        assert_eq!(soon(served(operations)).await, [0, 4, 1, 2, 3]);
     }
 
     #[tokio::test]
@@ -431,10 +443,10 @@ mod tests {
         let limiter = Limiter::new();
         let pause = |length| lock(&limiter.state).paused_until = Some(Instant::now() + length);
         pause(ms(20));
-        assert_eq!(soon(limiter.acquire()).await, Ok(()));
+        assert_eq!(soon(limiter.acquire(Operation::GetCluster)).await, Ok(()));
         assert_eq!(lock(&limiter.state).pause_left(Instant::now()), None, "it was waited for");
         pause(SECOND * 60);
-        for left in [soon(limiter.acquire()).await, soon(limiter.acquire_ahead()).await] {
+        for left in [soon(limiter.acquire(Operation::GetCluster)).await, soon(limiter.acquire_ahead()).await] {
             assert!(left.is_err_and(|left| left > SECOND), "{left:?}");
         }
         assert_eq!(limiter.granted(), 1);
@@ -444,7 +456,7 @@ mod tests {
     async fn what_is_granted_and_answered_is_counted() {
         let limiter = Limiter::new();
         assert_eq!((limiter.waiting(), limiter.granted(), limiter.rate()), (0, 0, 10.0));
-        soon(limiter.acquire()).await.unwrap();
+        soon(limiter.acquire(Operation::GetCluster)).await.unwrap();
         soon(limiter.acquire_ahead()).await.unwrap();
         assert_eq!(limiter.granted(), 2);
         limiter.answered();

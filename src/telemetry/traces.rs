@@ -12,9 +12,11 @@
 //! └── runai list_clusters
 //! ```
 
-use tracing::{Metadata, Span, field, info_span};
+use tracing::{Metadata, Span, Subscriber, field, info_span};
+use tracing_subscriber::Layer;
+use tracing_subscriber::registry::LookupSpan;
 
-#[cfg(feature = "otlp")]
+#[cfg_attr(not(feature = "otlp"), path = "traces/nowhere.rs")]
 mod otlp;
 mod settings;
 
@@ -22,14 +24,10 @@ pub use settings::TracesError;
 
 /// Target of our own spans. Logs show them only where traces are sent, since without a trace they add nothing.
 pub(super) const TARGET: &str = "runai_cluster_operator::traces";
-/// Where kube makes the span of a request to the Kubernetes API. Its fields are method, path and status.
-#[cfg(feature = "otlp")]
-const KUBE: &str = "kube_client::client::builder";
 
 /// Sends spans until it is told to end.
 #[derive(Debug, Default)]
 pub struct Traces {
-    #[cfg(feature = "otlp")]
     sender: Option<otlp::Sender>,
 }
 
@@ -39,46 +37,29 @@ impl Traces {
     /// # Errors
     /// [`TracesError`] for variables that cannot be followed. The operator works without traces then.
     pub fn from_env() -> Result<Self, TracesError> {
-        if !settings::wanted(|name| std::env::var(name).ok())? {
-            return Ok(Self::default());
-        }
-        #[cfg(feature = "otlp")]
-        return Ok(Self { sender: Some(otlp::Sender::start()?) });
-        #[cfg(not(feature = "otlp"))]
-        Err(TracesError::NotBuiltIn)
+        let wanted = settings::wanted(|name| std::env::var(name).ok())?;
+        Ok(Self { sender: wanted.then(otlp::Sender::start).transpose()? })
     }
 
     /// Whether anything is sent.
     #[must_use]
     pub fn are_sent(&self) -> bool {
-        #[cfg(feature = "otlp")]
-        return self.sender.is_some();
-        #[cfg(not(feature = "otlp"))]
-        false
+        self.sender.is_some()
     }
 
     /// Sends what is left. A collector that does not answer holds the end of the process up for two seconds.
     pub fn end(self) {
-        #[cfg(feature = "otlp")]
         if let Some(sender) = self.sender {
             sender.end();
         }
     }
 
     /// The layer that takes spans.
-    #[cfg(feature = "otlp")]
-    pub(super) fn layer<S>(&self) -> Option<impl tracing_subscriber::Layer<S> + use<S>>
+    pub(super) fn layer<S>(&self) -> Option<impl Layer<S> + use<S>>
     where
-        S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+        S: Subscriber + for<'a> LookupSpan<'a>,
     {
-        self.sender.as_ref().map(otlp::Sender::layer)
-    }
-
-    /// The layer that takes spans: there is none.
-    #[cfg(not(feature = "otlp"))]
-    #[allow(clippy::unused_self, reason = "the same signature as with the feature")]
-    pub(super) fn layer(&self) -> Option<tracing_subscriber::layer::Identity> {
-        None
+        self.sender.as_ref().map(otlp::Sender::layer::<S>)
     }
 }
 
@@ -134,10 +115,7 @@ pub fn answered(span: &Span, code: Option<u16>) {
 
 /// Writes the trace's id into its root, where log lines show it.
 fn identify(span: &Span) {
-    #[cfg(feature = "otlp")]
     if let Some(id) = otlp::trace_id(span) {
         span.record("trace_id", id);
     }
-    #[cfg(not(feature = "otlp"))]
-    let _ = span;
 }

@@ -288,8 +288,13 @@ impl<O: Operator> World<O> {
         }
     }
 
+    /// Waits until the object is ready as its spec is now, not as it was before a change that the operator has yet to see.
     pub async fn until_ready(&self, name: &str) -> Value {
-        self.until(name, "Ready", |object| condition(object, "Ready").0 == "True").await
+        self.until(name, "Ready", |object| {
+            let is_current = object["status"]["observedGeneration"] == object["metadata"]["generation"];
+            is_current && condition(object, "Ready").0 == "True"
+        })
+        .await
     }
 
     /// Waits until a condition has this status and reason.

@@ -2,16 +2,14 @@
 //!
 //! Argo CD and Flux do not run: their kinds are only stored here. What they make of them is told by `manifests.rs`.
 
-use std::os::unix::fs::symlink;
-
 use serde_json::{Value, json};
-use testbed::{TemporaryDirectory, workspace_dir};
-use tokio::process::Command;
+use testbed::workspace_dir;
 
 use crate::files::path;
 use crate::judges::Judges;
 use crate::manifests::argo_cd_cluster;
 use crate::page::{Part, walk};
+use crate::terminal::Terminal;
 use crate::world::{Setup, World, namespace};
 
 const NAMESPACE: &str = "platform";
@@ -67,20 +65,13 @@ async fn the_commands_of_the_page_work() {
     world.apply(&argo_cd_cluster("gpu-east")).await;
     world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "runaicluster/gpu-east", "-n", NAMESPACE]).await;
 
-    let directory = TemporaryDirectory::create().unwrap();
-    symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
-    // Sets the namespace of the kubeconfig as a user would have.
-    world.bed.kubectl_in_namespace(NAMESPACE).unwrap();
-    let kubeconfig = world.bed.directory().join(format!("admin-{NAMESPACE}.kubeconfig"));
+    let terminal = Terminal::new(&world, NAMESPACE);
     let scripts = scripts().await;
     assert!(scripts.len() >= 3, "{scripts:?}");
     for script in scripts {
-        let mut shell = Command::new("bash");
-        shell.args(["-c", &format!("set -eo pipefail\n{script}")]).current_dir(workspace_dir()).kill_on_drop(true);
-        shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
-        shell.env("KUBECONFIG", &kubeconfig).env("KUBECACHEDIR", directory.path().join("cache"));
-        let output = shell.output().await.unwrap();
-        assert!(output.status.success(), "{script}{}", String::from_utf8_lossy(&output.stderr));
+        let mut shell = terminal.bash(&format!("set -eo pipefail\n{script}"));
+        let output = shell.current_dir(workspace_dir()).output().await.unwrap();
+        assert!(output.status.success(), "{script}{}", String::from_utf8_lossy(&output.stdout));
     }
 
     // Both files add to one ConfigMap, and neither takes away what is the other's.

@@ -2,17 +2,14 @@
 //!
 //! After a change: `make recordings`, or `UPDATE_GITOPS=1 cargo test --workspace --test gitops kubectl`.
 
-use std::os::unix::fs::symlink;
-
 use runai_simulator::{DisconnectedPolicy, SeedCluster};
 use serde_json::json;
-use testbed::TemporaryDirectory;
-use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::files::{hold, path};
 use crate::page::{play, without_client_log};
 use crate::recorded::{TIME, without_uuids};
+use crate::terminal::Terminal;
 use crate::world::{Setup, World};
 
 const NAMESPACE: &str = "platform";
@@ -30,26 +27,16 @@ async fn the_page_shows_what_kubectl_prints() {
     let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": NAMESPACE } });
     world.apply(&namespace).await;
     world.simulator.seed(SeedCluster::named("gpu-legacy")).unwrap();
-    let directory = TemporaryDirectory::create().unwrap();
+    let terminal = Terminal::new(&world, NAMESPACE);
     let head = "apiVersion: runai-operator.io/v1alpha1\nkind: RunaiCluster\nmetadata:\n  name:";
-    let file = |name: &str, text: String| std::fs::write(directory.path().join(name), text).unwrap();
+    let file = |name: &str, text: String| std::fs::write(terminal.path().join(name), text).unwrap();
     file(
         "cluster.yaml",
         format!("{head} gpu-east\nspec:\n  domain: https://gpu-east.example.com\n  version: \"2.24\"\n"),
     );
     file("taken.yaml", format!("{head} gpu-legacy\nspec: {{}}\n"));
-    symlink(&world.bed.binaries().kubectl, directory.path().join("kubectl")).unwrap();
-    // Sets the namespace of the kubeconfig as a user would have.
-    world.bed.kubectl_in_namespace(NAMESPACE).unwrap();
-    let kubeconfig = world.bed.directory().join(format!("admin-{NAMESPACE}.kubeconfig"));
     let run = async |command: &str| {
-        // Both streams in the order in which they were written, as on a terminal.
-        let script = format!("exec 2>&1\n{command}\n");
-        let mut shell = Command::new("sh");
-        shell.args(["-c", &script]).current_dir(directory.path()).kill_on_drop(true);
-        shell.env("PATH", format!("{}:/usr/bin:/bin", directory.path().display()));
-        shell.env("KUBECONFIG", &kubeconfig).env("KUBECACHEDIR", directory.path().join("cache")).env_remove("COLUMNS");
-        let output = shell.output().await.unwrap();
+        let output = terminal.bash(command).output().await.unwrap();
         let text = without_client_log(&String::from_utf8(output.stdout).unwrap());
         let text = text.replace(world.simulator.url(), URL);
         if command.starts_with("kubectl explain") { text } else { same(&text) }

@@ -19,3 +19,4 @@ mod recorded;
 mod recordings;
 mod scripts;
 mod situations;
+mod terminal;

@@ -36,17 +36,18 @@ fn row_40_four_hundred_objects_come_and_go_and_a_newcomer_is_served_in_its_turn(
         assert_eq!(plane.simulator.live_clusters().len(), OBJECTS);
         assert!(names.iter().all(|name| plane.creates(name) == (1, 1)), "each posted once");
 
-        // All go at once, and one comes in the middle of that. It is not applied by kubectl: on a busy machine that takes as
-        // long to start as the deletions take.
+        // All go at once, and one comes in the middle of that: while kubectl still names one object after the other, and not
+        // applied by kubectl, which on a busy machine takes as long to start as the deletions take.
         let client = stage.world.bed.client().await.unwrap();
         let path = format!("/apis/runai-operator.io/v1alpha1/namespaces/{TEAM}/runaiclusters");
         let newcomer = plane.object("newcomer", json!({})).to_string().into_bytes();
         let newcomer = http::Request::post(path).header("content-type", "application/json").body(newcomer).unwrap();
         let seq = plane.simulator.last_seq();
-        stage.world.kubectl(&["delete", "rcl", "-n", TEAM, "--all", "--wait=false"]).await;
         let begun = |_: &_| deletes(&plane, seq).len() >= OBJECTS / 10;
-        assert!(plane.simulator.until(LIMIT, begun).await);
-        client.request::<Value>(newcomer).await.unwrap();
+        tokio::join!(stage.world.kubectl(&["delete", "rcl", "-n", TEAM, "--all", "--wait=false"]), async {
+            assert!(plane.simulator.until(LIMIT, begun).await);
+            client.request::<Value>(newcomer).await.unwrap();
+        });
         let gone = |simulator: &Simulator| simulator.live_clusters().len() <= 1;
         until(stage, &plane, &mut memory, gone, |objects: &[Value]| objects.len().saturating_sub(1)).await;
         stage.until_ready("newcomer").await;
@@ -56,7 +57,8 @@ fn row_40_four_hundred_objects_come_and_go_and_a_newcomer_is_served_in_its_turn(
         let newcomer = position(&|entry| entry.operation == Some(Operation::Create));
         let last =
             entries.len() - 1 - entries.iter().rev().position(|e| e.operation == Some(Operation::Delete)).unwrap();
-        assert!(newcomer < last, "the newcomer waited for all others: {newcomer} of {last}");
+        // Most were marked to go before it came; a newcomer behind all of these would be in the second half.
+        assert!(newcomer < last / 2, "the newcomer waited for the others: {newcomer} of {last}");
         assert!(memory < MOST_MEMORY_KIB, "{memory} KiB");
         rate(&plane);
         println!("row 40: {OBJECTS} objects, {memory} KiB at most, newcomer at request {newcomer} of {last}");

@@ -137,8 +137,7 @@ fn present(case: &Case<'_>, identity: &Identity, record: &RemoteCluster, who: &W
         return if is_noted { ask(case, uuid, false) } else { note(identity, record, who, Reason::DeletionRequested) };
     };
     let waited = elapsed(since, case.now);
-    let force_due = case.deletion.force_after.is_some_and(|after| waited >= after);
-    if force_due && !case.observed.delete_sent {
+    if force_is_due(case, waited) && !case.observed.delete_sent {
         return ask(case, uuid, true);
     }
     // What is known may be old: then the object says what keeps the deletion from being followed.
@@ -182,7 +181,10 @@ fn overdue(case: &Case<'_>, record: Option<&RemoteCluster>, blocker: Option<&str
     let waited = elapsed(since, case.now);
     let blocker = blocker.map(|message| format!("; at present: {message}")).unwrap_or_default();
     let (forced, advice) = match forced_at(case, since) {
-        Some(at) => (format!("; spec.deletion.forceAfter has it forced {} {at:.0}", when(case.now, at)), ""),
+        Some(at) => {
+            let when = if force_is_due(case, waited) { "since" } else { "at" };
+            (format!("; spec.deletion.forceAfter has it forced {when} {at:.0}"), "")
+        }
         None => (String::new(), "set spec.deletion.forceAfter, "),
     };
     (waited >= case.deletion.stalled_after).then(|| Plan {
@@ -203,16 +205,17 @@ fn forced_at(case: &Case<'_>, since: Timestamp) -> Option<Timestamp> {
     case.deletion.force_after.and_then(|after| since.checked_add(after).ok())
 }
 
-fn when(now: Timestamp, at: Timestamp) -> &'static str {
-    if at > now { "at" } else { "since" }
+/// Whether a deletion that is open for so long may be forced.
+fn force_is_due(case: &Case<'_>, waited: Duration) -> bool {
+    case.deletion.force_after.is_some_and(|after| waited >= after)
 }
 
 /// The inventory wakes the object when the record goes; time limits have to be watched here.
 fn next_look(case: &Case<'_>, waited: Duration) -> Again {
     let limits = [Some(case.deletion.stalled_after), case.deletion.force_after];
     let limit = limits.into_iter().flatten().filter(|limit| *limit > waited).map(|limit| limit - waited).min();
-    let force_open = case.deletion.force_after.is_some_and(|after| waited >= after);
-    let own_pace = (case.observed.unlisted || case.observed.trouble.is_some() || force_open).then_some(PACE);
+    let unsettled = case.observed.unlisted || case.observed.trouble.is_some() || force_is_due(case, waited);
+    let own_pace = unsettled.then_some(PACE);
     Again::After(limit.into_iter().chain(own_pace).min().unwrap_or(LONGEST_DELAY))
 }
 

@@ -21,8 +21,10 @@ use tracing_subscriber::filter::dynamic_filter_fn;
 use tracing_subscriber::layer::Context;
 use tracing_subscriber::registry::LookupSpan;
 
-use super::{KUBE, TARGET, TracesError};
+use super::{TARGET, TracesError};
 
+/// Where kube makes the span of a request to the Kubernetes API. Its fields are method, path and status.
+const KUBE: &str = "kube_client::client::builder";
 /// Name of the service where `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` say none, and of the tracer.
 const SERVICE: &str = "runai-cluster-operator";
 /// Patience with a collector: for a connection, and when the process ends.
