@@ -133,9 +133,13 @@ impl Pass<'_> {
                 self.renote();
                 Written::Done
             }
-            Err(error) if error.is_not_found() => Written::Done,
+            Err(error) if error.is_not_found() => {
+                self.ctx.overtaken(&self.key, &self.object);
+                Written::Done
+            }
             Err(error) if error.is_conflict() => {
                 debug!(object = %self.key, "somebody else wrote before the status");
+                self.ctx.overtaken(&self.key, &self.object);
                 Written::TooLate
             }
             Err(error) => {
@@ -180,11 +184,15 @@ impl Pass<'_> {
     /// A write to the object failed: the next pass sees what became of it.
     fn failed(&mut self, error: &CallError) -> Flow {
         if error.is_not_found() {
+            self.ctx.overtaken(&self.key, &self.object);
             return Flow::End(Action::await_change());
         }
         if error.is_conflict() {
             debug!(object = %self.key, "somebody else wrote first");
-            return Flow::End(Action::requeue(schedule::backoff(1, fastrand::u64(..)) / 4));
+            let pause = schedule::backoff(1, fastrand::u64(..));
+            // Where the watch lags, what it brings will wake the object.
+            let lags = self.ctx.overtaken(&self.key, &self.object);
+            return Flow::End(Action::requeue(if lags { pause } else { pause / 4 }));
         }
         warn!(object = %self.key, %error, "object not written");
         self.tell_unfit(error);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
+use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::{
@@ -59,6 +60,8 @@ pub(crate) struct Lane {
     pub(crate) namespace: Option<String>,
     pub(crate) store: Store<Watched>,
     pub(crate) queue: UnboundedSender<ObjectRef<Watched>>,
+    /// Told when the watch lags.
+    pub(crate) doubt: Arc<Notify>,
 }
 
 /// What is kept of one object.
@@ -303,6 +306,17 @@ impl Context {
         }
         entry.woken = false;
         Start::Go(object, entry.memory.clone())
+    }
+
+    /// A write was refused since the API has another version than `object`, or none. Tells whether the store has not seen
+    /// that yet; then its watch has to prove that it lives.
+    pub(crate) fn overtaken(&self, key: &ObjectKey, object: &Watched) -> bool {
+        let Some(lane) = self.lane(key) else { return false };
+        let lags = lane.store.get(&reference(key)).is_some_and(|stored| !is_newer(&stored, object));
+        if lags {
+            lane.doubt.notify_one();
+        }
+        lags
     }
 
     /// Changes what is remembered of exactly this object.

@@ -63,7 +63,8 @@ impl Rehearsal {
             writer.apply_watcher_event(&Event::InitApply(object));
         }
         writer.apply_watcher_event(&Event::InitDone);
-        let lane = Lane { namespace: None, store: writer.as_reader(), queue: unbounded_channel().0 };
+        let queue = unbounded_channel().0;
+        let lane = Lane { namespace: None, store: writer.as_reader(), queue, doubt: Arc::default() };
         let signer = signer.unwrap_or_else(Signer::believing);
         let leadership = Leadership::always();
         let metrics = Metrics::new(&[], Vec::new());

@@ -251,7 +251,7 @@ fn lanes(settings: &Settings) -> Lanes {
     for namespace in namespaces {
         let writer = Writer::default();
         let (queue, receiver) = unbounded_channel();
-        lanes.push(Lane { namespace, store: writer.as_reader(), queue });
+        lanes.push(Lane { namespace, store: writer.as_reader(), queue, doubt: Arc::default() });
         queues.push(receiver);
         writers.push(writer);
     }
@@ -275,7 +275,8 @@ fn start_watches(
         };
         let shared = Arc::clone(ctx);
         let config = watcher::Config::default().page_size(100);
-        let watch = Watch::new("RunaiClusters", api, config, writer, move |change| shared.object_changed(change));
+        let watch = Watch::new("RunaiClusters", api, config, writer, move |change| shared.object_changed(change))
+            .with_doubt(Arc::clone(&lane.doubt));
         let name = lane
             .namespace
             .as_ref()

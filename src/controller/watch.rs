@@ -2,8 +2,9 @@
 //!
 //! Owns recovery. `kube::runtime::watcher` restarts a watch that breaks, but it has one gap: when the API refuses to
 //! *start* a watch with HTTP 410, it asks again with the same resourceVersion for ever. So the watcher is built anew,
-//! which begins with a list, on every 410, after an API server could not be reached at all, and after several failures of
-//! whatever kind in a row.
+//! which begins with a list, on every 410, after an API server could not be reached at all, after several failures of
+//! whatever kind in a row, and when a refused write shows that the watch has fallen silent: a connection may hang without
+//! an error, and kube would wait for minutes.
 //! It must not know what is watched or what a change means.
 //!
 //! Guarantee: whoever follows the changes has seen every object that is in the store, and its disappearance, whether
@@ -19,7 +20,7 @@ use std::{
     time::Duration,
 };
 
-use futures::StreamExt;
+use futures::{FutureExt, StreamExt};
 use kube::{
     Api, Resource, ResourceExt,
     runtime::{
@@ -29,8 +30,8 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
+    sync::{Notify, watch},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::{info, warn};
 
@@ -48,6 +49,8 @@ const FAILURES_TO_REBUILD: u32 = 5;
 const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How often a watch that waits for events without an error says that it lives.
 const BEAT_EVERY: Duration = Duration::from_secs(10);
+/// How long a watch may take to show what a refused write has told of.
+const LAG: Duration = Duration::from_secs(10);
 /// An annotation that repeats the whole object; of no use here, and large.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
@@ -79,6 +82,7 @@ where
     dyntype: K::DynamicType,
     on_change: F,
     pulse: Option<Pulse>,
+    doubt: Arc<Notify>,
     synced: watch::Sender<bool>,
     recovery: Recovery,
     /// Between `Init` and `InitDone`: nothing proves life then but progress.
@@ -109,6 +113,7 @@ where
             dyntype: K::DynamicType::default(),
             on_change,
             pulse: None,
+            doubt: Arc::default(),
             synced: watch::Sender::new(false),
             recovery: Recovery::default(),
             listing: true,
@@ -118,6 +123,13 @@ where
     /// Beats `pulse` as long as the watch makes progress or waits without an error. Its maximal age should be minutes.
     pub(crate) fn with_pulse(mut self, pulse: Pulse) -> Self {
         self.pulse = Some(pulse);
+        self
+    }
+
+    /// Whoever learns of a version that the store does not have says so by `doubt`: if no event follows, the watch is built
+    /// anew.
+    pub(crate) fn with_doubt(mut self, doubt: Arc<Notify>) -> Self {
+        self.doubt = doubt;
         self
     }
 
@@ -133,11 +145,23 @@ where
         }
     }
 
-    /// Runs one watcher until a failure asks for a new one.
+    /// Runs one watcher until a failure or a doubt asks for a new one.
     async fn watch_until_rebuild(&mut self) {
         let mut events = pin!(watcher(self.api.clone(), self.config.clone()));
+        let mut doubted = None;
         loop {
-            let event = match timeout(BEAT_EVERY, events.next()).await {
+            let event = tokio::select! {
+                event = timeout(BEAT_EVERY, events.next()) => event,
+                () = self.doubt.notified(), if doubted.is_none() && !self.listing => {
+                    doubted = Some(Instant::now() + LAG);
+                    continue;
+                }
+                () = sleep_until(doubted.unwrap_or_else(Instant::now)), if doubted.is_some() => {
+                    warn!(what = self.what, "objects have changed and the watch does not say so; building it anew");
+                    return;
+                }
+            };
+            let event = match event {
                 Ok(Some(event)) => event,
                 // The stream never ends by itself; if it did, a new one is right.
                 Ok(None) => return,
@@ -147,7 +171,12 @@ where
                 }
             };
             match event {
-                Ok(event) => self.take(event),
+                Ok(event) => {
+                    self.take(event);
+                    // It lives: what was said before is answered, or will be.
+                    doubted = None;
+                    let _ = self.doubt.notified().now_or_never();
+                }
                 Err(error) => {
                     let next = self.recovery.failed(is_gone(&error), Instant::now(), fastrand::f64());
                     self.report(&error);

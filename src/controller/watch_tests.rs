@@ -27,11 +27,11 @@ use kube::{
 };
 use serde_json::{Value, json};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     time::{Instant, timeout},
 };
 
-use super::{Change, HEALTHY_AFTER, LAST_DELAY, Next, Recovery, Watch};
+use super::{Change, HEALTHY_AFTER, LAG, LAST_DELAY, Next, Recovery, Watch};
 use crate::telemetry::health::Liveness;
 
 /// Virtual time for anything to happen.
@@ -42,6 +42,8 @@ enum Reply {
     Good(Vec<Value>),
     /// Events of a watch that the server closes.
     Closed(Vec<Value>),
+    /// An event of a watch, a while after its start.
+    Late(Duration, Value),
     Fail(u16),
     /// No answer, ever.
     Silent,
@@ -127,6 +129,10 @@ impl Fake {
         Some(match (watch, reply.unwrap_or(Reply::Good(Vec::new()))) {
             (true, Reply::Good(events)) => Body::from_stream(lines(events).chain(stream::pending())).into_response(),
             (true, Reply::Closed(events)) => Body::from_stream(lines(events)).into_response(),
+            (true, Reply::Late(pause, event)) => {
+                let events = stream::once(tokio::time::sleep(pause)).flat_map(move |()| lines(vec![event.clone()]));
+                Body::from_stream(events.chain(stream::pending())).into_response()
+            }
             (false, Reply::Good(items) | Reply::Closed(items)) => {
                 let kind = if uri.path().ends_with("secrets") { "PartialObjectMetadataList" } else { "ConfigMapList" };
                 let version = 100 + script.asked.len();
@@ -134,7 +140,7 @@ impl Fake {
                 "metadata": {"resourceVersion": version.to_string()}});
                 Json(list).into_response()
             }
-            (_, Reply::Silent) => return None,
+            (_, Reply::Silent) | (false, Reply::Late(..)) => return None,
             (_, Reply::Fail(410)) => (StatusCode::GONE, Json(gone())).into_response(),
             (_, Reply::Fail(code)) => {
                 let body = json!({"kind": "Status", "status": "Failure", "reason": "Broken", "code": code,
@@ -149,6 +155,7 @@ struct Running {
     changes: mpsc::UnboundedReceiver<Change<ConfigMap>>,
     store: Store<ConfigMap>,
     synced: watch::Receiver<bool>,
+    doubt: Arc<Notify>,
     _task: tokio::task::JoinSet<()>,
 }
 
@@ -164,13 +171,15 @@ fn run(fake: &Fake) -> Running {
         }
         let _ = sender.send(change);
     };
-    let watch = Watch::new("config maps", Api::all(fake.client()), watcher::Config::default(), writer, on_change);
+    let doubt: Arc<Notify> = Arc::default();
+    let watch = Watch::new("config maps", Api::all(fake.client()), watcher::Config::default(), writer, on_change)
+        .with_doubt(Arc::clone(&doubt));
     let synced = watch.synced();
     let mut task = tokio::task::JoinSet::new();
     task.spawn(async move {
         watch.run().await;
     });
-    Running { changes, store, synced, _task: task }
+    Running { changes, store, synced, doubt, _task: task }
 }
 
 impl Running {
@@ -290,6 +299,48 @@ async fn a_watch_that_keeps_failing_is_built_anew() {
     let watches = fake.asked(true);
     assert!(watches.len() >= 5);
     assert!(watches[..5].iter().all(|watch| watch.version == watches[0].version), "{watches:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_watch_is_built_anew_when_something_was_missed() {
+    let lists = vec![Reply::Good(vec![object("a", 1)]), Reply::Good(vec![object("a", 9)])];
+    let fake = fake(lists, vec![Reply::Silent]);
+    let mut running = run(&fake);
+    running.until("resynced").await;
+    tokio::time::sleep(HEALTHY_AFTER).await;
+    assert_eq!(fake.asked(false).len(), 1, "silence alone says nothing");
+    // Said again and again, as by an object that tries again and again.
+    let doubt = Arc::clone(&running.doubt);
+    let said = async move {
+        loop {
+            doubt.notify_one();
+            tokio::time::sleep(LAG / 20).await;
+        }
+    };
+    let begun = Instant::now();
+    let told = tokio::select! {
+        told = running.until("resynced") => told,
+        () = said => unreachable!(),
+    };
+    assert_eq!(told, ["+a", "resynced"]);
+    let after = begun.elapsed();
+    assert!((LAG..LAG * 2).contains(&after), "{after:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_only_lags_goes_on() {
+    let late = Reply::Late(HEALTHY_AFTER, event("MODIFIED", &object("a", 2)));
+    let fake = fake(vec![Reply::Good(vec![object("a", 1)])], vec![late]);
+    let mut running = run(&fake);
+    running.until("resynced").await;
+    tokio::time::sleep(HEALTHY_AFTER - LAG / 2).await;
+    running.doubt.notify_one();
+    tokio::task::yield_now().await;
+    // Two more who have found the same, before the event comes.
+    running.doubt.notify_one();
+    running.until("+a").await;
+    tokio::time::sleep(LIMIT).await;
+    assert_eq!(fake.asked(false).len(), 1, "the event answers all doubts");
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use http::Method;
+use runai_simulator::AgentCommand;
 use serde_json::{Value, json};
 
 use crate::gate::{Act, expired};
@@ -66,7 +67,7 @@ fn row_30_a_watch_refused_with_410_is_replaced_by_lists() {
 }
 
 #[test]
-fn row_31_a_silent_watch_leads_to_no_wrong_write() {
+fn row_31_a_silent_watch_leads_to_no_wrong_write_and_is_built_anew() {
     on_stage(async |stage| {
         let plane = stage.plane("silent").await;
         plane.apply(stage, "silent-replaced").await;
@@ -91,10 +92,11 @@ fn row_31_a_silent_watch_leads_to_no_wrong_write() {
         let put = |id| plane.sent().iter().filter(|line| line.starts_with(&format!("Update {id}"))).count();
         stage
             .eventually("passes on what was last seen", async || {
-                if put(old) + put(renamed) == 2 { Ok(()) } else { Err(plane.sent()) }
+                if put(old) + put(renamed) >= 2 { Ok(()) } else { Err(plane.sent()) }
             })
             .await;
-        stage.gate.open();
+        // A status to write is refused, which tells the operator how old its view is: it looks anew by itself.
+        plane.simulator.agent(renamed, AgentCommand::start()).unwrap();
         let object = stage
             .until("silent-replaced", "registered anew", |object| {
                 condition(object, "Ready").0 == "True" && object["status"]["name"] == "silent-new"
