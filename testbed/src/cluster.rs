@@ -332,7 +332,7 @@ impl Testbed {
         let mut command = Command::new(&self.binaries.apiserver);
         command
             // Memory for processor time: a fifth of that went into collecting garbage.
-            .env("GOGC", "200")
+            .env("GOGC", "400")
             .arg(format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd))
             .args(["--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", "--endpoint-reconciler-type=none"])
             .arg(format!("--secure-port={}", self.ports.apiserver))

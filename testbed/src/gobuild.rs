@@ -143,6 +143,21 @@ impl Module {
         Ok(())
     }
 
+    /// Where the files of another module lie that this one requires; fetched if need be.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Parse`].
+    pub(crate) async fn files_of(&self, module: &str) -> Result<PathBuf, Error> {
+        let mut go = AsyncCommand::new(&self.go);
+        go.args(["mod", "download", "-json", module]).current_dir(&self.dir).kill_on_drop(true);
+        let output = go.output().await.map_err(Error::io("running go"))?;
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        said["Dir"].as_str().map(PathBuf::from).ok_or_else(|| Error::Parse {
+            what: format!("the answer of `go mod download -json {module}`"),
+            detail: String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).trim().to_owned(),
+        })
+    }
+
     /// Held by one process at a time; the system gives it back when that process dies.
     async fn lock(&self) -> Result<File, Error> {
         let path = self.bin.join(".lock");

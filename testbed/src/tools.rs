@@ -19,13 +19,16 @@ pub enum Tool {
     Promtool,
     /// Scrapes and answers queries, beside promtool of the same version; see [`crate::Prometheus`].
     Prometheus,
+    /// Flux's controller of Kustomizations; see [`crate::KustomizeController`].
+    KustomizeController,
     /// Says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
     Judges,
 }
 
 impl Tool {
     /// Those that tests judge by.
-    pub const ALL: [Self; 5] = [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool, Self::Judges];
+    pub const ALL: [Self; 6] =
+        [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool, Self::Judges, Self::KustomizeController];
 
     /// Name of the program, directory of its module, and Go package.
     const fn source(self) -> (&'static str, &'static str, &'static str) {
@@ -43,6 +46,9 @@ impl Tool {
             Self::Prometheus => {
                 ("prometheus", "testbed/tools/prometheus", "github.com/prometheus/prometheus/cmd/prometheus")
             }
+            Self::KustomizeController => {
+                ("kustomize-controller", "testbed/tools/kustomize-controller", "github.com/fluxcd/kustomize-controller")
+            }
             Self::Judges => ("judges", "testbed/judges", "."),
         }
     }
@@ -52,7 +58,7 @@ impl Tool {
         match self {
             // Without the ways to find targets in a dozen clouds, which nothing here asks for: a minute in place of five.
             Self::Promtool | Self::Prometheus => "remove_all_sd",
-            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform | Self::Judges => "",
+            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform | Self::KustomizeController | Self::Judges => "",
         }
     }
 
@@ -61,9 +67,21 @@ impl Tool {
     /// # Errors
     /// As [`crate::find_all`].
     pub async fn find(self) -> Result<PathBuf, Error> {
-        let (name, dir, package) = self.source();
-        let module = Module::open(dir, "once, a minute or two on two cores", self.tags(), |_| Ok("-s -w".to_owned()))?;
+        let (name, _, package) = self.source();
+        let module = self.open()?;
         module.build(&[(name, package)]).await?;
         Ok(module.bin.join(name))
+    }
+
+    /// Where the files of a module lie that the program is built from.
+    ///
+    /// # Errors
+    /// [`Error::Io`] without go, [`Error::Parse`] with what go says when it cannot find the module.
+    pub(crate) async fn module(self, name: &str) -> Result<PathBuf, Error> {
+        self.open()?.files_of(name).await
+    }
+
+    fn open(self) -> Result<Module, Error> {
+        Module::open(self.source().1, "once, a few minutes on two cores", self.tags(), |_| Ok("-s -w".to_owned()))
     }
 }

@@ -11,6 +11,7 @@ mod page;
 mod applied;
 mod commands;
 mod files;
+mod flux;
 mod judges;
 mod kubectl;
 mod life;

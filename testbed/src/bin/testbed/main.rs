@@ -66,7 +66,11 @@ async fn main() -> ExitCode {
         Command::Up(beside) => until_signal(up::run(beside.operator)).await,
         Command::Demo(beside) => demo::run(beside.operator, interrupted()).await,
         Command::Picture { beside, redraw } => until_signal(picture::run(beside.operator, redraw)).await,
-        Command::Suite { lanes, names } => until_signal(suite::run(lanes, &names)).await,
+        // Tests that were not run have not passed.
+        Command::Suite { lanes, names } => tokio::select! {
+            outcome = suite::run(lanes, &names) => outcome,
+            signal = interrupted() => signal.and_then(|name| Err(testbed::Error::State(format!("{name} before the end")))),
+        },
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -18,8 +18,21 @@ use tokio::task::JoinSet;
 /// These measure time or memory: nothing runs beside them.
 const ALONE: [&str; 1] = ["counts"];
 /// The longest ones first, so that none is left over at the end.
-const LONG: [&str; 9] =
-    ["matrix", "matrix_cluster", "chaos", "quick", "installed", "cli", "faults", "ownership", "foreign"];
+const LONG: [&str; 13] = [
+    "matrix",
+    "installed",
+    "guides",
+    "chaos",
+    "matrix_cluster",
+    "gitops",
+    "faults",
+    "cli",
+    "ownership",
+    "foreign",
+    "metrics",
+    "traces",
+    "quick",
+];
 /// How often it is said what is still running.
 const NEWS: Duration = Duration::from_secs(60);
 
