@@ -142,7 +142,8 @@ impl Planes {
             let missing = Trouble {
                 reason: Reason::ControlPlaneMissing,
                 message: format!(
-                    "RunaiControlPlane {name:?} does not exist; create it, or correct spec.controlPlaneRef.name"
+                    "RunaiControlPlane {name:?} does not exist; create it, or make this object anew with another \
+                     spec.controlPlaneRef.name, which cannot be changed"
                 ),
                 stalled: false,
                 retry_after: None,
