@@ -4,19 +4,22 @@
 //	health        kstatus, Argo CD and Flux on the health of each object on stdin (JSON, one a line)
 //	manifests     whether each object on stdin is a valid object of Argo CD or Flux
 //	ready         whether those in a file that depend on each object on stdin take it for ready, by their readyExpr
+//	sync          what a sync of the objects on stdin by Argo CD's engine does to a cluster
 //	upstream      the health tests of a folder in the layout of Argo CD's resource_customizations
 //
-// It reads files and stdin, writes JSON lines to stdout, and knows no cluster.
+// It reads files and stdin, writes JSON lines to stdout, and knows no cluster but for sync.
 package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -26,6 +29,7 @@ const usage = `usage:
   judges health -argocd CONFIGMAP -strict CONFIGMAP -flux KUSTOMIZATION < OBJECTS
   judges manifests < OBJECTS
   judges ready FILE < OBJECTS
+  judges sync -argocd CONFIGMAP -kubeconfig FILE [-confirmed] [-timeout DURATION] < OBJECTS
   judges upstream FOLDER`
 
 func main() {
@@ -73,6 +77,17 @@ func run(args []string) error {
 			return err
 		}
 		return each(os.Stdin, os.Stdout, func(object *unstructured.Unstructured) readiness { return judgeReady(all, object) })
+	case "sync":
+		argocd := flags.String("argocd", "", "argocd-cm with the health scripts")
+		kubeconfig := flags.String("kubeconfig", "", "the cluster")
+		confirmed := flags.Bool("confirmed", false, "a person has confirmed what is pruned")
+		timeout := flags.Duration("timeout", time.Minute, "how long it may take")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
+		defer cancel()
+		return synchronize(ctx, os.Stdin, os.Stdout, *kubeconfig, *argocd, *confirmed)
 	case "upstream":
 		if len(args) != 2 {
 			return errors.New(usage)

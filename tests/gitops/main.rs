@@ -9,6 +9,7 @@ mod world;
 mod page;
 
 mod applied;
+mod argocd;
 mod commands;
 mod files;
 mod flux;
