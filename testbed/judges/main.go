@@ -81,7 +81,7 @@ func run(args []string) error {
 		argocd := flags.String("argocd", "", "argocd-cm with the health scripts")
 		kubeconfig := flags.String("kubeconfig", "", "the cluster")
 		confirmed := flags.Bool("confirmed", false, "a person has confirmed what is pruned")
-		timeout := flags.Duration("timeout", time.Minute, "how long it may take")
+		timeout := flags.Duration("timeout", 3*time.Minute, "how long it may take")
 		if err := flags.Parse(args[1:]); err != nil {
 			return err
 		}

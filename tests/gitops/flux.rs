@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,11 +18,13 @@ use testbed::{KustomizeController, TemporaryDirectory, wait_until};
 use tokio::process::Command;
 
 use crate::files::{documents, path};
-use crate::world::{SOON, Setup, World, condition, namespace};
+use crate::world::{Setup, World, condition, namespace};
 
 const FLUX: &str = "flux-system";
 const PLATFORM: &str = "platform";
 const KUSTOMIZATION: &str = "runai-clusters";
+/// For what Flux does on a busy machine.
+const LONG: Duration = Duration::from_secs(180);
 /// The folder in which the Kustomization finds the clusters.
 const FOLDER: &str = "gitops/flux/clusters";
 
@@ -101,7 +104,7 @@ fn kustomization() -> Value {
 /// Waits for what Flux says of the Kustomization.
 async fn until_flux(world: &World, flux: &KustomizeController, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let place = format!("/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{FLUX}/kustomizations/{KUSTOMIZATION}");
-    let result = wait_until(SOON, what, async || match world.read(&place).await {
+    let result = wait_until(LONG, what, async || match world.read(&place).await {
         Some(object) if wanted(&object) => Ok(object),
         object => Err(object.unwrap_or_default()["status"].to_string()),
     });
@@ -206,7 +209,7 @@ async fn flux_applies_waits_takes_back_prunes_and_deletes() {
     // What leaves Git goes, with its registration; not what is never to be deleted by Flux.
     repository.commit(&world, "fewer", &without(&["gpu-east", "gpu-west"])).await;
     until_applied(&world, &flux, "fewer").await;
-    wait_until(SOON, "pruned", async || {
+    wait_until(LONG, "pruned", async || {
         let left = world.all_in(PLATFORM).await;
         if left.len() == 3 { Ok(()) } else { Err(versions(&left).join(", ")) }
     })
@@ -215,7 +218,7 @@ async fn flux_applies_waits_takes_back_prunes_and_deletes() {
     assert_eq!(registered(&world), ["GPU West", "gpu-dev", "gpu-lab", "gpu-taken"]);
 
     // With the Kustomization all clusters go, and it waits until they are deregistered.
-    world.kubectl(&["delete", "kustomization", KUSTOMIZATION, "-n", FLUX, "--timeout=120s"]).await;
+    world.kubectl(&["delete", "kustomization", KUSTOMIZATION, "-n", FLUX, "--timeout=180s"]).await;
     assert_eq!(registered(&world), ["GPU West", "gpu-taken"]);
     let left = world.all_in(PLATFORM).await;
     assert_eq!(left.len(), 1, "{left:?}");
