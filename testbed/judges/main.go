@@ -100,6 +100,11 @@ func run(args []string) error {
 
 // each answers every object on `in` with one line on `out`.
 func each[T any](in io.Reader, out io.Writer, answer func(*unstructured.Unstructured) T) error {
+	return objects(in, func(object *unstructured.Unstructured) error { return write(out, answer(object)) })
+}
+
+// objects takes those on `in`, one a line.
+func objects(in io.Reader, take func(*unstructured.Unstructured) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -108,11 +113,19 @@ func each[T any](in io.Reader, out io.Writer, answer func(*unstructured.Unstruct
 		if err := object.UnmarshalJSON(lines.Bytes()); err != nil {
 			return fmt.Errorf("an object on stdin: %w", err)
 		}
-		line, err := json.Marshal(answer(object))
-		if err != nil {
+		if err := take(object); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\n", line)
 	}
 	return lines.Err()
+}
+
+// write puts an answer on a line of `out`.
+func write(out io.Writer, answer any) error {
+	line, err := json.Marshal(answer)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(out, "%s\n", line)
+	return err
 }

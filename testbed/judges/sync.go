@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -53,17 +51,11 @@ func synchronize(ctx context.Context, in io.Reader, out io.Writer, kubeconfig, a
 		return err
 	}
 	var targets []*unstructured.Unstructured
-	lines := bufio.NewScanner(in)
-	lines.Buffer(nil, 16<<20)
-	for lines.Scan() {
-		object := &unstructured.Unstructured{}
-		if err := object.UnmarshalJSON(lines.Bytes()); err != nil {
-			return fmt.Errorf("an object on stdin: %w", err)
-		}
+	if err := objects(in, func(object *unstructured.Unstructured) error {
 		track(object)
 		targets = append(targets, object)
-	}
-	if err := lines.Err(); err != nil {
+		return nil
+	}); err != nil {
 		return err
 	}
 
@@ -108,14 +100,13 @@ func synchronize(ctx context.Context, in io.Reader, out io.Writer, kubeconfig, a
 		}
 	}
 	for _, result := range results {
-		line, err := json.Marshal(synced{
+		answer := synced{
 			Kind: result.ResourceKey.Kind, Name: result.ResourceKey.Name,
 			Status: string(result.Status), Phase: string(result.HookPhase), Message: result.Message,
-		})
-		if err != nil {
+		}
+		if err := write(out, answer); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s\n", line)
 	}
 	if phase == common.OperationError {
 		return errors.New(message)

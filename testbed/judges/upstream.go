@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
@@ -54,11 +53,9 @@ func upstream(folder string, out io.Writer) error {
 			if err != nil {
 				return fmt.Errorf("%s: %w", input, err)
 			}
-			line, err := json.Marshal(outcome{Test: input, Expected: test.HealthStatus, Found: *found})
-			if err != nil {
+			if err := write(out, outcome{Test: input, Expected: test.HealthStatus, Found: *found}); err != nil {
 				return err
 			}
-			fmt.Fprintf(out, "%s\n", line)
 		}
 		return nil
 	})

@@ -254,6 +254,13 @@ impl<O: Operator> World<O> {
         list.map_or_else(Vec::new, |list| list["items"].as_array().cloned().unwrap_or_default())
     }
 
+    /// Name and version of each object in a namespace: the same for as long as nobody writes to any.
+    pub async fn versions_in(&self, namespace: &str) -> Vec<String> {
+        let all = self.all_in(namespace).await;
+        let version = |meta: &Value| format!("{} {}", meta["name"], meta["resourceVersion"]);
+        all.iter().map(|object| version(&object["metadata"])).collect()
+    }
+
     /// A control plane object, which has to exist.
     pub async fn plane(&self, name: &str) -> Value {
         self.read(&format!("/apis/{API}/runaicontrolplanes/{name}")).await.unwrap()

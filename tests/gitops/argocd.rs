@@ -11,14 +11,6 @@ use crate::world::{Setup, World, condition};
 
 const PLATFORM: &str = "platform";
 
-/// What differs from one moment to another: each object with its version.
-async fn versions(world: &World) -> Vec<(Value, Value)> {
-    let all = world.all_in(PLATFORM).await;
-    all.iter()
-        .map(|object| (object["metadata"]["name"].clone(), object["metadata"]["resourceVersion"].clone()))
-        .collect()
-}
-
 /// The names of what was registered, in this order.
 fn created(world: &World) -> Vec<String> {
     let mut entries = world.simulator.journal();
@@ -60,10 +52,10 @@ async fn argo_cd_syncs_wave_by_wave_and_prunes_what_is_confirmed() {
     assert_eq!(created(&world), ["gpu-east", "GPU West"]);
 
     // Once more: nothing is written, here or there.
-    let before = versions(&world).await;
+    let before = world.versions_in(PLATFORM).await;
     let seq = world.simulator.last_seq();
     judges.sync(kubeconfig, &[], &all).await.unwrap();
-    assert_eq!(versions(&world).await, before);
+    assert_eq!(world.versions_in(PLATFORM).await, before);
     let changes = [Some(Operation::Create), Some(Operation::Update), Some(Operation::Delete)];
     assert!(world.simulator.journal_since(seq).iter().all(|entry| !changes.contains(&entry.operation)));
 
@@ -83,7 +75,7 @@ async fn argo_cd_syncs_wave_by_wave_and_prunes_what_is_confirmed() {
     let east = world.get_in(PLATFORM, "gpu-east").await.unwrap();
     assert!(east["metadata"]["deletionTimestamp"].is_null(), "{east}");
     judges.sync(kubeconfig, &["-confirmed"], &fewer).await.unwrap();
-    assert_eq!(versions(&world).await.len(), 1, "gone when Argo CD has done");
+    assert_eq!(world.versions_in(PLATFORM).await.len(), 1, "gone when Argo CD has done");
     let live = world.simulator.live_clusters();
     let mut names: Vec<_> = live.iter().map(|cluster| cluster.name.as_str()).collect();
     names.sort_unstable();

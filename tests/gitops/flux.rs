@@ -137,13 +137,6 @@ async fn suspend(world: &World, name: &str, value: bool) {
     world.kubectl(&["patch", "rcl", name, "-n", PLATFORM, "--type=merge", "-p", &patch]).await;
 }
 
-/// Name and version of each object.
-fn versions(all: &[Value]) -> Vec<String> {
-    all.iter()
-        .map(|object| format!("{} {}", object["metadata"]["name"], object["metadata"]["resourceVersion"]))
-        .collect()
-}
-
 fn registered(world: &World) -> Vec<String> {
     let mut names: Vec<_> = world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
     names.sort();
@@ -175,10 +168,10 @@ async fn flux_applies_waits_takes_back_prunes_and_deletes() {
     assert_eq!(registered(&world), ["GPU West", "gpu-dev", "gpu-east", "gpu-lab"]);
 
     // Applied again, nothing differs: no object is written, and nothing is sent.
-    let seq = world.simulator.last_seq();
+    let (seq, before) = (world.simulator.last_seq(), world.versions_in(PLATFORM).await);
     reconcile(&world, &flux, "again").await;
     reconcile(&world, &flux, "and again").await;
-    assert_eq!(versions(&world.all_in(PLATFORM).await), versions(&all));
+    assert_eq!(world.versions_in(PLATFORM).await, before);
     let reads = [Some(Operation::List), Some(Operation::Get), Some(Operation::Token)];
     let entries = world.simulator.journal_since(seq);
     assert!(entries.iter().all(|entry| reads.contains(&entry.operation)), "{entries:?}");
@@ -210,8 +203,8 @@ async fn flux_applies_waits_takes_back_prunes_and_deletes() {
     repository.commit(&world, "fewer", &without(&["gpu-east", "gpu-west"])).await;
     until_applied(&world, &flux, "fewer").await;
     wait_until(LONG, "pruned", async || {
-        let left = world.all_in(PLATFORM).await;
-        if left.len() == 3 { Ok(()) } else { Err(versions(&left).join(", ")) }
+        let left = world.versions_in(PLATFORM).await;
+        if left.len() == 3 { Ok(()) } else { Err(left.join(", ")) }
     })
     .await
     .unwrap();
