@@ -252,6 +252,7 @@ fn memory(d: &mut Draw<'_>) -> Memory {
         renames_for: d.one(&[1, 2]),
         trouble: d.maybe(|d| (d.one(&Reason::ALL), time(d))),
         failures: d.one(&[0, 1, u32::MAX]),
+        made: d.maybe(time),
     }
 }
 

@@ -126,7 +126,7 @@ async fn follow(progress: &mut Progress, changes: &mut tokio::sync::mpsc::Unboun
         tokio::select! {
             change = changes.recv() => match change {
                 Some(Change::Applied(object)) => progress.known = Known::There(object),
-                Some(Change::Deleted(_)) => progress.known = Known::Vanished,
+                Some(Change::Deleted(_) | Change::Vanished(_)) => progress.known = Known::Vanished,
                 Some(Change::Resynced) if matches!(progress.known, Known::Unseen) => progress.known = Known::Missing,
                 Some(Change::Resynced) => {}
                 // The watch only ends with the wait.

@@ -48,6 +48,11 @@ impl Pass<'_> {
             turn.intent_started = Some(Boottime::now());
             self.memory.intends(intent);
         }
+        if marks.identity.is_some() && self.recorded.intent.is_some() {
+            // Kept before the write: the news that the object is gone may overtake the answer.
+            self.memory.made = Some(now());
+            self.keep();
+        }
         let patch = notes::mark_patch(&self.object, marks, &self.ctx.signer);
         if let Err(flow) = self.patch_metadata(&patch, marks.identity.as_ref()).await {
             return flow;

@@ -150,7 +150,7 @@ impl Context {
                 }
                 self.enqueue(&key);
             }
-            Change::Deleted(object) => self.forget(&object),
+            Change::Deleted(object) | Change::Vanished(object) => self.forget(&object),
             Change::Resynced => self.resynced(),
         }
     }
@@ -336,6 +336,12 @@ impl Context {
                 entry.newest = Some(Arc::clone(object));
             }
         });
+    }
+
+    /// What is remembered of exactly this object.
+    pub(crate) fn memory(&self, key: &ObjectKey, object: &Watched) -> Option<Memory> {
+        let entries = lock(&self.entries);
+        entries.get(key).filter(|entry| entry.uid == object.metadata.uid).map(|entry| entry.memory.clone())
     }
 
     /// What is remembered of the install credentials.

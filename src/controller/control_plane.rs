@@ -276,7 +276,7 @@ impl ControlPlanes {
                 Change::Applied(namespace) => {
                     (namespace.name_any(), Some(namespace.metadata.labels.clone().unwrap_or_default()))
                 }
-                Change::Deleted(namespace) => (namespace.name_any(), None),
+                Change::Deleted(namespace) | Change::Vanished(namespace) => (namespace.name_any(), None),
                 Change::Resynced => return,
             };
             if ctx.planes.set_labels(&name, labels) {

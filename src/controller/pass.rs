@@ -130,7 +130,7 @@ pub(super) async fn rehearse(ctx: &Context, object: Arc<Watched>, fresh_since: I
 }
 
 impl<'c> Pass<'c> {
-    fn new(ctx: &'c Context, key: ObjectKey, object: Arc<Watched>, memory: Memory) -> Self {
+    pub(super) fn new(ctx: &'c Context, key: ObjectKey, object: Arc<Watched>, memory: Memory) -> Self {
         let desired = object.spec().and_then(|spec| convert::desired(&key.name, spec));
         let granted = ctx.planes.access(control_plane_of(&object), &key.namespace);
         let mut pass = Self {
@@ -193,7 +193,7 @@ impl<'c> Pass<'c> {
     }
 
     /// Keeps what was learned, so that the end of this pass, whatever its cause, loses nothing.
-    fn keep(&self) {
+    pub(super) fn keep(&self) {
         self.ctx.keep(&self.key, &self.object, &self.memory);
     }
 

@@ -87,7 +87,7 @@ impl Secrets {
                         wake_owner(&shared, &secret);
                     }
                 }
-                Change::Deleted(secret) => {
+                Change::Deleted(secret) | Change::Vanished(secret) => {
                     shared.secrets.drop_older(&secret);
                     wake_owner(&shared, &secret);
                 }

@@ -33,6 +33,7 @@ use super::planes::Planes;
 use super::secrets::Secrets;
 use super::settings::{Settings, SettingsError};
 use super::signer::{Signer, SignerError};
+use super::vanished;
 use super::watch::{Change, Watch};
 
 /// States for which metrics always show a series.
@@ -275,8 +276,13 @@ fn start_watches(
         };
         let shared = Arc::clone(ctx);
         let config = watcher::Config::default().page_size(100);
-        let watch = Watch::new("RunaiClusters", api, config, writer, move |change| shared.object_changed(change))
-            .with_doubt(Arc::clone(&lane.doubt));
+        let on_change = move |change| {
+            if let Change::Deleted(object) = &change {
+                vanished::deleted(&shared, object);
+            }
+            shared.object_changed(change);
+        };
+        let watch = Watch::new("RunaiClusters", api, config, writer, on_change).with_doubt(Arc::clone(&lane.doubt));
         let name = lane
             .namespace
             .as_ref()
@@ -287,7 +293,7 @@ fn start_watches(
     let sender = events.clone();
     let watch = Watch::new("RunaiControlPlanes", Api::all(client.clone()), watcher::Config::default(), planes, {
         move |change: Change<WatchedControlPlane>| match change {
-            Change::Applied(object) | Change::Deleted(object) => {
+            Change::Applied(object) | Change::Deleted(object) | Change::Vanished(object) => {
                 let _ = sender.send(Event::Object(object.name_any()));
             }
             Change::Resynced => {}
@@ -317,7 +323,7 @@ where
     let config = watcher::Config::default();
     let watch =
         Watch::new(what, api, config, Writer::default(), move |change: Change<PartialObjectMeta<K>>| match change {
-            Change::Applied(object) | Change::Deleted(object) => {
+            Change::Applied(object) | Change::Deleted(object) | Change::Vanished(object) => {
                 let _ = sender.send(event(object.name_any()));
             }
             Change::Resynced => {}

@@ -3,6 +3,8 @@
 //! Owns what is done about it: our finalizer was on the object, but somebody took it off, or Kubernetes had read the
 //! finalizers of a deletion just before ours came and does not look again. Nothing else will ever delete what was made.
 
+use std::sync::Arc;
+
 use kube::api::{Patch, PatchParams};
 use kube::{Api, ResourceExt};
 use serde_json::json;
@@ -12,10 +14,26 @@ use crate::api::Watched;
 use crate::domain::{Identity, Step, plan, schedule};
 
 use super::calls::{CallError, call};
+use super::context::Context;
+use super::notes;
 use super::pass::Pass;
 
 /// So often the deletion is tried, by the usual back-off: for some minutes.
 const TRIES: u32 = 8;
+
+/// After an object was deleted: deletes the registration that it leaves behind, if it was just made.
+pub(super) fn deleted(ctx: &Arc<Context>, object: &Arc<Watched>) {
+    let key = notes::key_of(object);
+    // The ordinary end waits for our finalizer, and says since when.
+    let Some(memory) = ctx.memory(&key, object).filter(|_| !object.is_deleted()) else { return };
+    let (ctx, object) = (Arc::clone(ctx), Arc::clone(object));
+    tokio::spawn(async move {
+        let mut pass = Pass::new(&ctx, key, object, memory);
+        if let Some(made) = pass.with_case(plan::left_behind) {
+            pass.clean_up(&made).await;
+        }
+    });
+}
 
 impl Pass<'_> {
     /// After a write of `made` to the object failed: deletes the registration if the object is not there any more.

@@ -59,8 +59,10 @@ const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 pub(crate) enum Change<K> {
     /// The object is new or different. The store has it.
     Applied(Arc<K>),
-    /// The object is gone, as last seen. The store does not have it.
+    /// The object was deleted, as it was when it went. The store does not have it.
     Deleted(Arc<K>),
+    /// The object went while nobody looked, as last seen. The store does not have it.
+    Vanished(Arc<K>),
     /// A full list was taken in; its changes were told before.
     Resynced,
 }
@@ -241,13 +243,13 @@ where
         for object in self.store.state() {
             match before.remove(&self.key(&object)) {
                 Some(known) if known.uid() != object.uid() => {
-                    changes.extend([Change::Deleted(known), Change::Applied(object)]);
+                    changes.extend([Change::Vanished(known), Change::Applied(object)]);
                 }
                 Some(known) if known.resource_version() == object.resource_version() => (),
                 Some(_) | None => changes.push(Change::Applied(object)),
             }
         }
-        let vanished = before.into_values().map(Change::Deleted);
+        let vanished = before.into_values().map(Change::Vanished);
         for change in changes.into_iter().chain(vanished).chain([Change::Resynced]) {
             (self.on_change)(change);
         }

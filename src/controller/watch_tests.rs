@@ -167,7 +167,7 @@ fn run(fake: &Fake) -> Running {
         // Whoever hears of a change finds the store in step with it.
         match &change {
             Change::Applied(object) => assert!(seen.get(&ObjectRef::from_obj(&**object)).is_some()),
-            Change::Deleted(_) | Change::Resynced => (),
+            Change::Deleted(_) | Change::Vanished(_) | Change::Resynced => (),
         }
         let _ = sender.send(change);
     };
@@ -191,6 +191,7 @@ impl Running {
                 told.push(match self.changes.recv().await.unwrap() {
                     Change::Applied(object) => format!("+{}", object.name_any()),
                     Change::Deleted(object) => format!("-{}", object.name_any()),
+                    Change::Vanished(object) => format!("?{}", object.name_any()),
                     Change::Resynced => "resynced".to_owned(),
                 });
             }
@@ -255,7 +256,7 @@ async fn an_error_event_410_leads_to_a_list_at_once() {
     );
     let mut running = run(&fake);
     assert_eq!(running.until("resynced").await, ["+a", "resynced"]);
-    assert_eq!(running.until("resynced").await, ["+b", "-a", "resynced"]);
+    assert_eq!(running.until("resynced").await, ["+b", "?a", "resynced"]);
     let lists = fake.asked(false);
     assert!(lists[1].at - lists[0].at < Duration::from_secs(1), "{lists:?}");
 }
@@ -294,7 +295,7 @@ async fn a_watch_that_keeps_failing_is_built_anew() {
     let fake = fake(vec![Reply::Good(vec![object("a", 1)]), Reply::Good(vec![object("b", 9)])], watches);
     let mut running = run(&fake);
     running.until("resynced").await;
-    assert_eq!(running.until("resynced").await, ["+b", "-a", "resynced"]);
+    assert_eq!(running.until("resynced").await, ["+b", "?a", "resynced"]);
     assert_eq!(fake.asked(false).len(), 2);
     let watches = fake.asked(true);
     assert!(watches.len() >= 5);
@@ -373,7 +374,7 @@ async fn what_vanished_or_was_replaced_while_we_did_not_look_is_told() {
     );
     let mut running = run(&fake);
     running.until("resynced").await;
-    assert_eq!(running.until("resynced").await, ["+b", "+d", "-a", "-b", "resynced"]);
+    assert_eq!(running.until("resynced").await, ["+b", "+d", "?a", "?b", "resynced"]);
     assert_eq!(running.store.len(), 3);
 }
 

@@ -27,6 +27,8 @@ pub const LOOK_GAP: SignedDuration = SignedDuration::from_secs(2);
 pub struct Memory {
     /// A 201 or a resolved doubt told us the uuid, and it is not on the object yet.
     pub learned: Option<Identity>,
+    /// When a registration that was just made began to be noted on the object.
+    pub made: Option<Timestamp>,
     /// The open intent, in case somebody wipes the annotation.
     pub intent: Option<Intent>,
     /// The attempt that was certainly never sent: its intent may be written over at once.

@@ -253,6 +253,12 @@ pub fn clean_up(case: &Case<'_>, made: &Identity) -> Option<Plan> {
     remove::clean_up(case, made)
 }
 
+/// The registration of an object that is deleted although our finalizer was on it.
+#[must_use]
+pub fn left_behind(case: &Case<'_>) -> Option<Identity> {
+    remove::left_behind(case)
+}
+
 fn asked_uuid(case: &Case<'_>) -> Option<ClusterUuid> {
     case.desired.as_ref().ok().and_then(|desired| desired.adoption.uuid)
 }

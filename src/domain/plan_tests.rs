@@ -3,8 +3,8 @@
 
 use super::proof::is_proof;
 use super::{
-    Look, Marks, Standing, Step, Verdict, claimed, clean_up, elsewhere, judge, may_create, name_in_question, note,
-    open_attempt, remembered_refusal, standing, uuid_in_question,
+    Look, Marks, Standing, Step, Verdict, claimed, clean_up, elsewhere, judge, left_behind, may_create,
+    name_in_question, note, open_attempt, remembered_refusal, standing, uuid_in_question,
 };
 use crate::domain::claims::Holding;
 use crate::domain::desired::{DeletionPolicy, Management, SpecError};
@@ -369,7 +369,8 @@ fn what_was_just_made_goes_with_its_object_unless_the_policy_says_otherwise() {
     assert_eq!(step(&just(Some(true)), &made), Some(Step::Release), "the whole kind goes");
     assert_eq!(step(&just(None), &identity(OURS, Provenance::Adopted)), None);
     assert_eq!(step(&Scene::owner(Provenance::Created), &made), None, "it was noted before");
-    let changes: [fn(&mut Scene); 3] = [
+    let changes: [fn(&mut Scene); 4] = [
+        |s| s.elder_owns(OURS),
         |s| s.deletion.policy = Some(DeletionPolicy::Orphan),
         |s| s.policy.default_deletion = Some(DeletionPolicy::Orphan),
         |s| s.deletion.management = Management::Observe,
@@ -377,4 +378,23 @@ fn what_was_just_made_goes_with_its_object_unless_the_policy_says_otherwise() {
     for change in changes {
         assert_eq!(step(&just(None).but(change), &made), None);
     }
+    let noted = |now| {
+        Scene::owner(Provenance::Created).but(move |s| {
+            s.memory.made = Some(at(1000));
+            s.now = at(now);
+        })
+    };
+    assert!(step(&noted(1000), &made).is_some(), "Kubernetes may have been deleting it already");
+    assert!(step(&noted(1089), &made).is_some());
+    assert_eq!(step(&noted(1090), &made), None, "no request takes that long");
+}
+
+#[test]
+fn an_object_leaves_something_behind_if_its_deletion_did_not_wait_for_our_finalizer() {
+    let own = identity(OURS, Provenance::Created);
+    let noted = || Scene::owner(Provenance::Created).but(|s| s.recorded.annotated = Annotated::Fits(own.clone()));
+    assert_eq!(left_behind(&noted().case()), Some(own.clone()));
+    assert_eq!(left_behind(&noted().but(|s| s.recorded.finalizer = false).case()), None, "somebody took it off");
+    assert_eq!(left_behind(&noted().but(|s| s.deleting = true).case()), None, "it waited, and somebody took it off");
+    assert_eq!(left_behind(&noted().but(|s| s.recorded.annotated = Annotated::Nothing).case()), None, "not noted");
 }

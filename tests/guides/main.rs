@@ -5,6 +5,8 @@
 //! After a change: `UPDATE_GUIDES=1 cargo test --workspace --test guides`, and look at the difference.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../gitops/files.rs"]
 mod files;
 #[path = "../gitops/judges.rs"]

@@ -21,7 +21,8 @@ use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use crate::front::{Authority, Front};
+use crate::authority::Authority;
+use crate::front::Front;
 use crate::page::without_client_log;
 
 /// Testbeds at once.

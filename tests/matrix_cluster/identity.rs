@@ -3,7 +3,8 @@
 use runai_simulator::{FaultAction, FaultRule, Operation, Phase};
 use serde_json::{Value, json};
 
-use crate::stage::{INTENT_NOTE, Plane, SIGNED_NOTE, Stage, UUID_NOTE, on_stage};
+use crate::admission::SlowDeletion;
+use crate::stage::{FINALIZER, INTENT_NOTE, Plane, SIGNED_NOTE, Stage, UUID_NOTE, on_stage};
 use crate::world::{TEAM, condition, message, uuid};
 
 /// The object as a backup holds it: metadata and spec. A restore leaves status and UID out.
@@ -172,6 +173,39 @@ fn row_35_what_is_made_for_an_object_that_is_gone_goes_too() {
                 if live == [again] { Ok(()) } else { Err(live) }
             })
             .await;
+    });
+}
+
+/// The same, with the finalizer on the object and the registration noted on it before the object went.
+#[test]
+fn row_35_what_is_registered_while_kubernetes_deletes_goes_too() {
+    on_stage(async |stage| {
+        let plane = stage.plane("late").await;
+        let mut slow = SlowDeletion::of(stage, "late").await;
+        stage.until_plane_ready("late").await;
+        stage.world.operator.sigstop().unwrap();
+        plane.apply(stage, "late").await;
+        let kubectl = stage.world.bed.kubectl_handle();
+        let deletion =
+            tokio::spawn(async move { kubectl.ok(&["delete", "rcl", "late", "-n", TEAM, "--wait=false"]).await });
+        // Kubernetes has read the finalizers, and there are none.
+        slow.asked().await;
+        stage.world.operator.sigcont().unwrap();
+        let object = stage.until_ready("late").await;
+        let id = uuid(&object);
+        assert_eq!(object["metadata"]["finalizers"], json!([FINALIZER]));
+        assert!(object["metadata"]["deletionTimestamp"].is_null(), "{object}");
+        slow.answer();
+        deletion.await.unwrap().unwrap();
+        stage.until_gone("late").await;
+        stage
+            .eventually("nothing left behind", async || match plane.simulator.live_clusters() {
+                live if live.is_empty() => Ok(()),
+                live => Err(live),
+            })
+            .await;
+        assert_eq!(plane.sent(), ["Create late 201".to_owned(), format!("Delete {id} 204")]);
+        slow.close(stage).await;
     });
 }
 

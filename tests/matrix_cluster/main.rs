@@ -4,9 +4,12 @@
 //! a few testbeds; each has a control plane and objects of its own.
 #![allow(unreachable_pub, dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+#[path = "../support/authority.rs"]
+mod authority;
 #[path = "../e2e/world.rs"]
 mod world;
 
+mod admission;
 mod crd;
 mod crowd;
 mod etcd;

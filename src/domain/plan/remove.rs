@@ -11,7 +11,7 @@ use crate::domain::ids::{ClusterUuid, Provenance, TenantId};
 use crate::domain::memory::elapsed;
 use crate::domain::observed::{RemoteCluster, Sighting, Who};
 use crate::domain::reason::Reason;
-use crate::domain::recorded::Identity;
+use crate::domain::recorded::{Annotated, Identity};
 use crate::domain::schedule::LONGEST_DELAY;
 
 use super::{
@@ -19,6 +19,9 @@ use super::{
     is_marked, judge, note, other_owner, rest, stalled, standing, wait_for_inventory,
 };
 
+/// The API server ends every request within a minute (`--request-timeout`): the time between its look at the finalizers and
+/// the end of the object. Some more for the news of it.
+const LONGEST_REQUEST: Duration = Duration::from_secs(90);
 /// A deletion that no list shows is followed by id at this pace; a forced one is repeated at this pace.
 const PACE: Duration = Duration::from_secs(10);
 
@@ -49,11 +52,23 @@ pub(super) fn plan(case: &Case<'_>) -> Plan {
 /// What was just made for an object that is gone by now goes too, by the policy that the object had. What an object had
 /// noted before is torn away with the notes, and stays.
 pub(super) fn clean_up(case: &Case<'_>, made: &Identity) -> Option<Plan> {
+    let is_new =
+        case.recorded.intent.is_some() || case.memory.made.is_some_and(|at| elapsed(at, case.now) < LONGEST_REQUEST);
     let is_nobodys = made.provenance == Provenance::Created
-        && case.recorded.intent.is_some()
+        && is_new
+        && other_owner(case, made.origin.as_ref(), made.uuid).is_none()
         && case.deletion.management == Management::Manage
         && deletion_policy(case, Provenance::Created) == DeletionPolicy::Delete;
     is_nobodys.then(|| ask(case, made.uuid, false))
+}
+
+/// What an object leaves behind that was deleted without a wait for our finalizer: Kubernetes had read the finalizers
+/// before ours came, and does not look again. If somebody took it off, it is not there.
+pub(super) fn left_behind(case: &Case<'_>) -> Option<Identity> {
+    match &case.recorded.annotated {
+        Annotated::Fits(identity) if case.recorded.finalizer && !case.deleting => Some(identity.clone()),
+        Annotated::Fits(_) | Annotated::Misfit(_) | Annotated::Nothing => None,
+    }
 }
 
 fn owned(case: &Case<'_>, identity: &Identity) -> Plan {
