@@ -52,7 +52,7 @@ pub use chart::{OPERATOR_NAMESPACE, RELEASE_NAME};
 pub use cluster::{Options, Testbed};
 pub use directory::TemporaryDirectory;
 pub use error::Error;
-pub use flux::KustomizeController;
+pub use flux::Flux;
 pub use gobuild::workspace_dir;
 pub use kubeconfig::Login;
 pub use kubectl::{Kubectl, Output};

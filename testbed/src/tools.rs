@@ -2,7 +2,7 @@
 //!
 //! Owns which they are, and their modules. Does not know what they are asked.
 
-use std::path::PathBuf;
+use std::{fmt::Write as _, fs, path::PathBuf};
 
 use crate::{Error, gobuild::Module};
 
@@ -19,16 +19,28 @@ pub enum Tool {
     Promtool,
     /// Scrapes and answers queries, beside promtool of the same version; see [`crate::Prometheus`].
     Prometheus,
-    /// Flux's controller of Kustomizations; see [`crate::KustomizeController`].
+    /// Flux's controller of Git repositories and charts; see [`crate::Flux`].
+    SourceController,
+    /// Flux's controller of Kustomizations.
     KustomizeController,
+    /// Flux's controller of HelmReleases.
+    HelmController,
     /// Says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
     Judges,
 }
 
 impl Tool {
     /// Those that tests judge by.
-    pub const ALL: [Self; 6] =
-        [Self::Helm4, Self::HelmUnittest, Self::Kubeconform, Self::Promtool, Self::Judges, Self::KustomizeController];
+    pub const ALL: [Self; 8] = [
+        Self::Helm4,
+        Self::HelmUnittest,
+        Self::Kubeconform,
+        Self::Promtool,
+        Self::Judges,
+        Self::KustomizeController,
+        Self::HelmController,
+        Self::SourceController,
+    ];
 
     /// Name of the program, directory of its module, and Go package.
     const fn source(self) -> (&'static str, &'static str, &'static str) {
@@ -46,8 +58,14 @@ impl Tool {
             Self::Prometheus => {
                 ("prometheus", "testbed/tools/prometheus", "github.com/prometheus/prometheus/cmd/prometheus")
             }
+            Self::SourceController => {
+                ("source-controller", "testbed/tools/source-controller", "github.com/fluxcd/source-controller")
+            }
             Self::KustomizeController => {
                 ("kustomize-controller", "testbed/tools/kustomize-controller", "github.com/fluxcd/kustomize-controller")
+            }
+            Self::HelmController => {
+                ("helm-controller", "testbed/tools/helm-controller", "github.com/fluxcd/helm-controller")
             }
             Self::Judges => ("judges", "testbed/judges", "."),
         }
@@ -58,7 +76,13 @@ impl Tool {
         match self {
             // Without the ways to find targets in a dozen clouds, which nothing here asks for: a minute in place of five.
             Self::Promtool | Self::Prometheus => "remove_all_sd",
-            Self::Helm4 | Self::HelmUnittest | Self::Kubeconform | Self::KustomizeController | Self::Judges => "",
+            Self::Helm4
+            | Self::HelmUnittest
+            | Self::Kubeconform
+            | Self::SourceController
+            | Self::KustomizeController
+            | Self::HelmController
+            | Self::Judges => "",
         }
     }
 
@@ -73,12 +97,22 @@ impl Tool {
         Ok(module.bin.join(name))
     }
 
-    /// Where the files of a module lie that the program is built from.
+    /// The CustomResourceDefinitions that lie in this directory of a module that the program is built from.
     ///
     /// # Errors
     /// [`Error::Io`] without go, [`Error::Parse`] with what go says when it cannot find the module.
-    pub(crate) async fn module(self, name: &str) -> Result<PathBuf, Error> {
-        self.open()?.files_of(name).await
+    pub(crate) async fn definitions(self, module: &str, directory: &str) -> Result<String, Error> {
+        let directory = self.open()?.files_of(module).await?.join(directory);
+        let io = || Error::io(directory.display().to_string());
+        let mut definitions = String::new();
+        for entry in fs::read_dir(&directory).map_err(io())? {
+            let path = entry.map_err(io())?.path();
+            let text = fs::read_to_string(&path).map_err(Error::io(path.display().to_string()))?;
+            if text.contains("kind: CustomResourceDefinition") {
+                let _infallible = writeln!(definitions, "---\n{text}");
+            }
+        }
+        Ok(definitions)
     }
 
     fn open(self) -> Result<Module, Error> {

@@ -1,188 +1,202 @@
-//! Flux's own kustomize-controller on `gitops/flux`: it applies, waits, takes back, prunes and deletes.
-//!
-//! source-controller does not run: what it would fetch from Git is packed and served here.
+//! Flux's own controllers on `gitops/flux`: they fetch, install the operator, apply, wait, hand over credentials, take back,
+//! prune and delete.
 
-use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
-
-use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path as Segment, State};
-use axum::http::StatusCode;
-use axum::routing::get;
-use runai_simulator::{DisconnectedPolicy, Operation, SeedCluster};
+use runai_simulator::{Config, DisconnectedPolicy, Operation, RecordPatch, SeedCluster, Simulator};
 use serde_json::{Value, json};
-use testbed::{KustomizeController, TemporaryDirectory, wait_until};
-use tokio::process::Command;
+use testbed::{Flux, OPERATOR_NAMESPACE, Options, Testbed, wait_until};
 
 use crate::files::{documents, path};
-use crate::world::{Setup, World, condition, namespace};
+use crate::fleet::{Fleet, LONG, installed, settle_in};
+use crate::repository::Repository;
+use crate::world::{World, condition, namespace, uuid};
 
 const FLUX: &str = "flux-system";
 const PLATFORM: &str = "platform";
-const KUSTOMIZATION: &str = "runai-clusters";
-/// For what Flux does on a busy machine.
-const LONG: Duration = Duration::from_secs(180);
-/// The folder in which the Kustomization finds the clusters.
-const FOLDER: &str = "gitops/flux/clusters";
+/// The Kustomization of the clusters.
+const CLUSTERS: &str = "runai-clusters";
+/// Files of the repository.
+const FILE: &str = "gitops/flux/clusters/clusters.yaml";
+const AGENT: &str = "gitops/flux/agents/gpu-east.yaml";
+const OPERATOR: &str = "gitops/flux/operator/operator.yaml";
 
-/// The repository that the Kustomizations take their files from.
-struct Repository {
-    url: String,
-    artifacts: Arc<Mutex<HashMap<String, Bytes>>>,
+/// A cluster with Flux, whose repository it is.
+struct Platform {
+    world: Fleet,
+    flux: Flux,
+    repository: Repository,
 }
 
-impl Repository {
-    async fn start(world: &World) -> Self {
-        world.apply(&namespace(FLUX)).await;
-        let metadata = json!({ "name": FLUX, "namespace": FLUX });
-        let spec = json!({ "interval": "1m", "url": "https://git.example.com/platform", "ref": { "branch": "main" } });
-        let kind = "GitRepository";
-        world
-            .apply(&json!({ "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": kind, "metadata": metadata, "spec": spec }))
-            .await;
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let artifacts = Arc::<Mutex<HashMap<String, Bytes>>>::default();
-        let router = Router::new().route("/{name}", get(serve)).with_state(Arc::clone(&artifacts));
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, artifacts }
-    }
+impl Platform {
+    /// What docs/gitops.md says to do, until Flux has installed the operator.
+    async fn set_up(simulator: Config) -> Self {
+        let room = World::room().await;
+        let bed = Testbed::start(Options::default()).await.unwrap();
+        let simulator = Simulator::start(simulator).unwrap();
+        let repository = Repository::start().await;
+        repository.copy("gitops/flux");
+        settle_in(&repository, OPERATOR, 4);
+        repository.edit(AGENT, "https://runai.jfrog.io/artifactory/api/helm/run-ai-charts", &repository.charts_url());
+        repository.publish(&bed, &path("tests/guides/chart"), "2.24.7").await;
+        repository.commit("first").await;
 
-    /// A commit with these clusters.
-    async fn commit(&self, world: &World, name: &str, clusters: &[Value]) {
-        let directory = TemporaryDirectory::create().unwrap();
-        let folder = directory.path().join(FOLDER);
-        std::fs::create_dir_all(&folder).unwrap();
-        let text: String = clusters.iter().map(|cluster| format!("---\n{cluster}\n")).collect();
-        std::fs::write(folder.join("clusters.yaml"), text).unwrap();
-        let archive = run("tar", &["-czf", "-", "gitops"], directory.path()).await;
-        let file = directory.path().join("archive");
-        std::fs::write(&file, &archive).unwrap();
-        let digest = String::from_utf8(run("sha256sum", &["archive"], directory.path()).await).unwrap();
-        let digest = digest.split_whitespace().next().unwrap();
-        let size = archive.len();
-        self.artifacts.lock().unwrap().insert(format!("{name}.tar.gz"), archive.into());
-        let artifact = json!({
-            "path": format!("{name}.tar.gz"), "url": format!("{}/{name}.tar.gz", self.url), "revision": revision(name),
-            "digest": format!("sha256:{digest}"), "size": size, "lastUpdateTime": jiff::Timestamp::now().to_string(),
+        // As `flux bootstrap` leaves it.
+        let flux = Flux::start(&bed).await.unwrap();
+        let spec = json!({ "interval": "1m", "url": repository.url(), "ref": { "branch": "main" } });
+        let source = json!({
+            "apiVersion": "source.toolkit.fluxcd.io/v1", "kind": "GitRepository", "spec": spec,
+            "metadata": { "name": FLUX, "namespace": FLUX },
         });
-        let patch = json!({ "status": { "artifact": artifact } }).to_string();
-        let args = ["patch", "gitrepository", FLUX, "-n", FLUX, "--type=merge", "--subresource=status", "-p", &patch];
-        world.kubectl(&args).await;
+        // The agent goes to this cluster, too, on the way that leads to others.
+        let kubeconfig = std::fs::read_to_string(bed.kubeconfig()).unwrap();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "gpu-east-kubeconfig", "namespace": PLATFORM },
+            "stringData": { "value": kubeconfig },
+        });
+        let all = [namespace(FLUX), namespace(PLATFORM), secret, source].map(|object| format!("---\n{object}\n"));
+        bed.kubectl_apply(&all.concat()).await.unwrap();
+        bed.kubectl_ok(&["apply", "-f", &path("gitops/flux/kustomizations.yaml").display().to_string()]).await.unwrap();
+        Self { world: installed(room, bed, simulator).await, flux, repository }
+    }
+
+    /// Waits for what is said of an object.
+    async fn until(&self, place: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let result = wait_until(LONG, what, async || match self.world.read(place).await {
+            Some(object) if wanted(&object) => Ok(object),
+            object => Err(object.unwrap_or_default()["status"].to_string()),
+        });
+        let said = || format!("--- Flux\n{}\n--- operator\n{}", self.flux.said(), self.world.tail());
+        result.await.unwrap_or_else(|error| panic!("{error}\n{}", said()))
+    }
+
+    async fn until_flux(&self, kustomization: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let place = format!("/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{FLUX}/kustomizations/{kustomization}");
+        self.until(&place, what, wanted).await
+    }
+
+    async fn until_ready(&self, kustomization: &str) {
+        self.until_flux(kustomization, &format!("{kustomization} Ready"), is_ready).await;
+    }
+
+    /// Waits until a HelmRelease is installed and works.
+    async fn until_released(&self, namespace: &str, name: &str) {
+        let place = format!("/apis/helm.toolkit.fluxcd.io/v2/namespaces/{namespace}/helmreleases/{name}");
+        self.until(&place, &format!("HelmRelease {name} Ready"), is_ready).await;
+    }
+
+    /// Commits these clusters and lets Flux fetch them, as `flux reconcile source git` does. Returns the revision.
+    async fn commit(&self, message: &str, clusters: &[Value]) -> String {
+        let text: String = clusters.iter().map(|cluster| format!("---\n{cluster}\n")).collect();
+        self.repository.write(FILE, &text);
+        let revision = format!("main@sha1:{}", self.repository.commit(message).await);
+        self.request("gitrepository", FLUX, message).await;
+        revision
+    }
+
+    async fn request(&self, kind: &str, name: &str, token: &str) {
+        let patch = json!({ "metadata": { "annotations": { "reconcile.fluxcd.io/requestedAt": token } } }).to_string();
+        self.world.kubectl(&["patch", kind, name, "-n", FLUX, "--type=merge", "-p", &patch]).await;
+    }
+
+    /// As `flux reconcile kustomization`.
+    async fn reconcile(&self, token: &str) {
+        self.request("kustomization", CLUSTERS, token).await;
+        self.until_flux(CLUSTERS, token, |object| {
+            object["status"]["lastHandledReconcileAt"] == token && is_ready(object)
+        })
+        .await;
+    }
+
+    async fn cluster(&self, name: &str) -> Option<Value> {
+        self.world.get_in(PLATFORM, name).await
+    }
+
+    async fn suspend(&self, name: &str, value: bool) {
+        let patch = json!({ "spec": { "suspend": value } }).to_string();
+        self.world.kubectl(&["patch", "rcl", name, "-n", PLATFORM, "--type=merge", "-p", &patch]).await;
+    }
+
+    fn registered(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
+        names.sort();
+        names
+    }
+
+    /// What the agent's release was given: uuid and client secret.
+    async fn agent(&self) -> Option<(Value, Value)> {
+        let config = self.world.read("/api/v1/namespaces/runai/configmaps/runai-agent").await?;
+        let secret = self.world.read("/api/v1/namespaces/runai/secrets/runai-agent").await?;
+        Some((config["data"]["uid"].clone(), secret["data"]["clientSecret"].clone()))
     }
 }
 
-async fn serve(
-    State(artifacts): State<Arc<Mutex<HashMap<String, Bytes>>>>,
-    Segment(name): Segment<String>,
-) -> Result<Bytes, StatusCode> {
-    artifacts.lock().unwrap().get(&name).cloned().ok_or(StatusCode::NOT_FOUND)
-}
-
-async fn run(program: &str, args: &[&str], directory: &Path) -> Vec<u8> {
-    let output = Command::new(program).args(args).current_dir(directory).output().await.unwrap();
-    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-fn revision(name: &str) -> String {
-    format!("main@sha1:{name}")
-}
-
-/// The Kustomization of the clusters, whose operator is there already.
-fn kustomization() -> Value {
-    let all = documents(&path("gitops/flux/kustomizations.yaml"));
-    let mut found = all.into_iter().find(|document| document["metadata"]["name"] == KUSTOMIZATION).unwrap();
-    assert_eq!(found["spec"]["path"], format!("./{FOLDER}"));
-    found["spec"].as_object_mut().unwrap().remove("dependsOn").expect("it waits for the operator");
-    found
-}
-
-/// Waits for what Flux says of the Kustomization.
-async fn until_flux(world: &World, flux: &KustomizeController, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let place = format!("/apis/kustomize.toolkit.fluxcd.io/v1/namespaces/{FLUX}/kustomizations/{KUSTOMIZATION}");
-    let result = wait_until(LONG, what, async || match world.read(&place).await {
-        Some(object) if wanted(&object) => Ok(object),
-        object => Err(object.unwrap_or_default()["status"].to_string()),
-    });
-    result.await.unwrap_or_else(|error| panic!("{error}\n--- kustomize-controller\n{}", flux.said()))
-}
-
-async fn until_applied(world: &World, flux: &KustomizeController, commit: &str) {
-    until_flux(world, flux, commit, |object| {
-        object["status"]["lastAppliedRevision"] == revision(commit) && condition(object, "Ready").0 == "True"
-    })
-    .await;
-}
-
-/// As `flux reconcile kustomization`.
-async fn reconcile(world: &World, flux: &KustomizeController, token: &str) {
-    let patch = json!({ "metadata": { "annotations": { "reconcile.fluxcd.io/requestedAt": token } } }).to_string();
-    world.kubectl(&["patch", "kustomization", KUSTOMIZATION, "-n", FLUX, "--type=merge", "-p", &patch]).await;
-    until_flux(world, flux, token, |object| {
-        object["status"]["lastHandledReconcileAt"] == token && condition(object, "Ready").0 == "True"
-    })
-    .await;
-}
-
-async fn cluster(world: &World, name: &str) -> Option<Value> {
-    world.get_in(PLATFORM, name).await
-}
-
-async fn suspend(world: &World, name: &str, value: bool) {
-    let patch = json!({ "spec": { "suspend": value } }).to_string();
-    world.kubectl(&["patch", "rcl", name, "-n", PLATFORM, "--type=merge", "-p", &patch]).await;
-}
-
-fn registered(world: &World) -> Vec<String> {
-    let mut names: Vec<_> = world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
-    names.sort();
-    names
+/// Of its present generation.
+fn is_ready(object: &Value) -> bool {
+    object["status"]["observedGeneration"] == object["metadata"]["generation"] && condition(object, "Ready").0 == "True"
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flux_applies_waits_takes_back_prunes_and_deletes() {
-    let setup = Setup { chart: &["installInfo.enabled=true"], ..Setup::default() }.simulator(|config| {
-        config.delete.graceful_seconds = 1.0;
-        config.delete.disconnected_policy = DisconnectedPolicy::Complete;
-    });
-    let world = World::start(setup).await;
-    let flux = KustomizeController::start(&world.bed).await.unwrap();
-    let repository = Repository::start(&world).await;
-    let clusters = documents(&path(&format!("{FOLDER}/clusters.yaml")));
+async fn flux_installs_applies_waits_hands_over_takes_back_prunes_and_deletes() {
+    let mut config = Config::default().full_lists_only();
+    config.delete.graceful_seconds = 1.0;
+    config.delete.disconnected_policy = DisconnectedPolicy::Complete;
+    let platform = Platform::set_up(config).await;
+    let world = &platform.world;
+    let clusters = documents(&path(FILE));
     let without = |names: &[&str]| -> Vec<Value> {
         let goes = |object: &&Value| !names.iter().any(|name| object["metadata"]["name"] == **name);
         clusters.iter().filter(goes).cloned().collect()
     };
 
-    // It is ready when all clusters are registered, each once.
-    repository.commit(&world, "first", &clusters).await;
-    world.apply(&kustomization()).await;
-    until_applied(&world, &flux, "first").await;
+    // Operator, clusters, agents: each ready after the one before, every cluster registered once.
+    for kustomization in ["runai-operator", CLUSTERS, "runai-agents"] {
+        platform.until_ready(kustomization).await;
+    }
+    platform.until_released(OPERATOR_NAMESPACE, "runai-operator").await;
     let all = world.all_in(PLATFORM).await;
     assert_eq!(all.len(), 4);
     assert!(all.iter().all(|object| condition(object, "Ready").0 == "True"), "{all:?}");
-    assert_eq!(registered(&world), ["GPU West", "gpu-dev", "gpu-east", "gpu-lab"]);
+    assert_eq!(platform.registered(), ["GPU West", "gpu-dev", "gpu-east", "gpu-lab"]);
+
+    // The agent has what the control plane gave out, and gets what it gives out next, without a commit.
+    platform.until_released(PLATFORM, "gpu-east").await;
+    let id = uuid(&platform.cluster("gpu-east").await.unwrap());
+    let (uid, secret) = platform.agent().await.unwrap();
+    assert_eq!(uid, json!(id));
+    let rotated = RecordPatch { client_secret: Some("rotatedrotatedrotated".to_owned()), ..RecordPatch::default() };
+    world.simulator.patch(id, rotated).unwrap();
+    let asked =
+        json!({ "metadata": { "annotations": { "runai-operator.io/reconcile-requested-at": "1" } } }).to_string();
+    world.kubectl(&["patch", "rcl", "gpu-east", "-n", PLATFORM, "--type=merge", "-p", &asked]).await;
+    platform
+        .until("/api/v1/namespaces/runai/secrets/runai-agent", "the agent's new secret", |found| {
+            found["data"]["clientSecret"] != secret
+        })
+        .await;
+    // Flux takes away what was annotated by kubectl.
+    platform.reconcile("handed over").await;
+    let place = format!("/apis/runai-operator.io/v1alpha1/namespaces/{PLATFORM}/runaiclusters/gpu-east");
+    platform
+        .until(&place, "no request", |object| {
+            object["metadata"]["annotations"]["runai-operator.io/reconcile-requested-at"].is_null()
+                && object["status"]["lastHandledReconcileAt"].is_null()
+        })
+        .await;
 
     // Applied again, nothing differs: no object is written, and nothing is sent.
     let (seq, before) = (world.simulator.last_seq(), world.versions_in(PLATFORM).await);
-    reconcile(&world, &flux, "again").await;
-    reconcile(&world, &flux, "and again").await;
+    platform.reconcile("again").await;
+    platform.reconcile("and again").await;
     assert_eq!(world.versions_in(PLATFORM).await, before);
-    let reads = [Some(Operation::List), Some(Operation::Get), Some(Operation::Token)];
     let entries = world.simulator.journal_since(seq);
-    assert!(entries.iter().all(|entry| reads.contains(&entry.operation)), "{entries:?}");
+    assert!(!entries.iter().any(|entry| entry.operation.is_some_and(Operation::is_mutation)), "{entries:?}");
 
     // What people change is changed back, but for the cluster that is only made by Flux.
-    suspend(&world, "gpu-lab", true).await;
-    suspend(&world, "gpu-dev", true).await;
-    reconcile(&world, &flux, "changed").await;
-    assert_eq!(cluster(&world, "gpu-lab").await.unwrap()["spec"]["suspend"], false);
-    assert_eq!(cluster(&world, "gpu-dev").await.unwrap()["spec"]["suspend"], true);
-    suspend(&world, "gpu-dev", false).await;
+    platform.suspend("gpu-lab", true).await;
+    platform.suspend("gpu-dev", true).await;
+    platform.reconcile("changed").await;
+    assert_eq!(platform.cluster("gpu-lab").await.unwrap()["spec"]["suspend"], false);
+    assert_eq!(platform.cluster("gpu-dev").await.unwrap()["spec"]["suspend"], true);
+    platform.suspend("gpu-dev", false).await;
 
     // A name that somebody else's registration has: said by Flux, at once, with the cluster's own words.
     world.simulator.seed(SeedCluster::named("gpu-taken")).unwrap();
@@ -190,29 +204,32 @@ async fn flux_applies_waits_takes_back_prunes_and_deletes() {
         "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",
         "metadata": { "name": "gpu-taken", "namespace": PLATFORM }, "spec": {},
     });
-    repository.commit(&world, "taken", &[clusters.clone(), vec![taken]].concat()).await;
-    let object = until_flux(&world, &flux, "taken", |object| {
-        object["status"]["lastAttemptedRevision"] == revision("taken")
-            && condition(object, "Ready") == ("False".to_owned(), "HealthCheckFailed".to_owned())
-    })
-    .await;
+    let revision = platform.commit("taken", &[clusters.clone(), vec![taken]].concat()).await;
+    let object = platform
+        .until_flux(CLUSTERS, "taken", |object| {
+            object["status"]["lastAttemptedRevision"] == revision
+                && condition(object, "Ready") == ("False".to_owned(), "HealthCheckFailed".to_owned())
+        })
+        .await;
     let ready = object["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
     assert!(ready["message"].as_str().unwrap().contains("RunaiCluster/platform/gpu-taken"), "{ready}");
 
     // What leaves Git goes, with its registration; not what is never to be deleted by Flux.
-    repository.commit(&world, "fewer", &without(&["gpu-east", "gpu-west"])).await;
-    until_applied(&world, &flux, "fewer").await;
+    let revision = platform.commit("fewer", &without(&["gpu-east", "gpu-west"])).await;
+    platform
+        .until_flux(CLUSTERS, "fewer", |object| object["status"]["lastAppliedRevision"] == revision && is_ready(object))
+        .await;
     wait_until(LONG, "pruned", async || {
         let left = world.versions_in(PLATFORM).await;
         if left.len() == 3 { Ok(()) } else { Err(left.join(", ")) }
     })
     .await
     .unwrap();
-    assert_eq!(registered(&world), ["GPU West", "gpu-dev", "gpu-lab", "gpu-taken"]);
+    assert_eq!(platform.registered(), ["GPU West", "gpu-dev", "gpu-lab", "gpu-taken"]);
 
     // With the Kustomization all clusters go, and it waits until they are deregistered.
-    world.kubectl(&["delete", "kustomization", KUSTOMIZATION, "-n", FLUX, "--timeout=180s"]).await;
-    assert_eq!(registered(&world), ["GPU West", "gpu-taken"]);
+    world.kubectl(&["delete", "kustomization", CLUSTERS, "-n", FLUX, "--timeout=180s"]).await;
+    assert_eq!(platform.registered(), ["GPU West", "gpu-taken"]);
     let left = world.all_in(PLATFORM).await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["metadata"]["name"], "gpu-west");

@@ -7,11 +7,14 @@ mod world;
 
 #[path = "../support/page.rs"]
 mod page;
+#[path = "../installed/pods.rs"]
+mod pods;
 
 mod applied;
 mod argocd;
 mod commands;
 mod files;
+mod fleet;
 mod flux;
 mod judges;
 mod kubectl;
@@ -19,6 +22,7 @@ mod life;
 mod manifests;
 mod recorded;
 mod recordings;
+mod repository;
 mod scripts;
 mod situations;
 mod terminal;
