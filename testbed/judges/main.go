@@ -4,22 +4,19 @@
 //	health        kstatus, Argo CD and Flux on the health of each object on stdin (JSON, one a line)
 //	manifests     whether each object on stdin is a valid object of Argo CD or Flux
 //	ready         whether those in a file that depend on each object on stdin take it for ready, by their readyExpr
-//	sync          what a sync of the objects on stdin by Argo CD's engine does to a cluster
 //	upstream      the health tests of a folder in the layout of Argo CD's resource_customizations
 //
-// It reads files and stdin, writes JSON lines to stdout, and knows no cluster but for sync.
+// It reads files and stdin, writes JSON lines to stdout, and knows no cluster.
 package main
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 )
@@ -29,7 +26,6 @@ const usage = `usage:
   judges health -argocd CONFIGMAP -strict CONFIGMAP -flux KUSTOMIZATION < OBJECTS
   judges manifests < OBJECTS
   judges ready FILE < OBJECTS
-  judges sync -argocd CONFIGMAP -kubeconfig FILE [-confirmed] [-timeout DURATION] < OBJECTS
   judges upstream FOLDER`
 
 func main() {
@@ -77,17 +73,6 @@ func run(args []string) error {
 			return err
 		}
 		return each(os.Stdin, os.Stdout, func(object *unstructured.Unstructured) readiness { return judgeReady(all, object) })
-	case "sync":
-		argocd := flags.String("argocd", "", "argocd-cm with the health scripts")
-		kubeconfig := flags.String("kubeconfig", "", "the cluster")
-		confirmed := flags.Bool("confirmed", false, "a person has confirmed what is pruned")
-		timeout := flags.Duration("timeout", 3*time.Minute, "how long it may take")
-		if err := flags.Parse(args[1:]); err != nil {
-			return err
-		}
-		ctx, cancel := context.WithTimeout(context.Background(), *timeout)
-		defer cancel()
-		return synchronize(ctx, os.Stdin, os.Stdout, *kubeconfig, *argocd, *confirmed)
 	case "upstream":
 		if len(args) != 2 {
 			return errors.New(usage)
@@ -98,13 +83,8 @@ func run(args []string) error {
 	}
 }
 
-// each answers every object on `in` with one line on `out`.
+// each answers every object on `in`, one a line, with one line on `out`.
 func each[T any](in io.Reader, out io.Writer, answer func(*unstructured.Unstructured) T) error {
-	return objects(in, func(object *unstructured.Unstructured) error { return write(out, answer(object)) })
-}
-
-// objects takes those on `in`, one a line.
-func objects(in io.Reader, take func(*unstructured.Unstructured) error) error {
 	lines := bufio.NewScanner(in)
 	lines.Buffer(nil, 16<<20)
 	for lines.Scan() {
@@ -113,7 +93,7 @@ func objects(in io.Reader, take func(*unstructured.Unstructured) error) error {
 		if err := object.UnmarshalJSON(lines.Bytes()); err != nil {
 			return fmt.Errorf("an object on stdin: %w", err)
 		}
-		if err := take(object); err != nil {
+		if err := write(out, answer(object)); err != nil {
 			return err
 		}
 	}

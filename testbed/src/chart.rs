@@ -70,9 +70,8 @@ impl Testbed {
         let first: Vec<_> = std::iter::once(&namespace).chain(crds.iter().copied()).collect();
         self.kubectl_apply(&list(&first)).await?;
         if !crds.is_empty() {
-            let mut args = vec!["wait", "--for=condition=Established", "--timeout=30s", "crd"];
-            args.extend(crds.iter().filter_map(|crd| crd["metadata"]["name"].as_str()));
-            self.kubectl_ok(&args).await?;
+            let names: Vec<_> = crds.iter().filter_map(|crd| crd["metadata"]["name"].as_str()).collect();
+            self.kubectl_handle().established(&names).await?;
         }
         let applied: Vec<_> = others.into_iter().filter(|document| !WORKLOADS.contains(&kind(document))).collect();
         if !applied.is_empty() {

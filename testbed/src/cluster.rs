@@ -204,6 +204,12 @@ impl Testbed {
         self.kubectl_handle().apply(manifests).await
     }
 
+    /// The program of [`Testbed::helm`].
+    #[must_use]
+    pub fn helm_program(&self) -> &Path {
+        &self.binaries.helm
+    }
+
     /// Runs helm as administrator, with caches of its own.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 //!
 //! Owns their kinds and command lines. Does not know what they fetch and apply.
 
-use std::{process::Command, time::Duration};
+use std::process::Command;
 
 use crate::{Error, TemporaryDirectory, Testbed, Tool, ports, process::Process};
 
@@ -13,7 +13,6 @@ const CONTROLLERS: [(Tool, &str, &str); 3] = [
     (Tool::HelmController, "helm-controller", "github.com/fluxcd/helm-controller"),
 ];
 const DEFINITIONS: &str = "config/crd/bases";
-const ESTABLISHED: Duration = Duration::from_secs(60);
 
 /// The running controllers, with an administrator's rights, as `flux install` gives them. Ended by SIGKILL on drop.
 pub struct Flux {
@@ -33,8 +32,7 @@ impl Flux {
             definitions += &tool.definitions(module, DEFINITIONS).await?;
         }
         testbed.kubectl_apply(&definitions).await?;
-        let within = format!("--timeout={}s", ESTABLISHED.as_secs());
-        testbed.kubectl_ok(&["wait", "crd", "--all", "--for=condition=Established", &within]).await?;
+        testbed.kubectl_handle().established(&[]).await?;
 
         let directory = TemporaryDirectory::create()?;
         let [files] = ports::free_ports()?;

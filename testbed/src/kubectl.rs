@@ -3,11 +3,15 @@
 use std::{
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
+    time::Duration,
 };
 
 use tokio::{io::AsyncWriteExt, process::Command};
 
-use crate::Error;
+use crate::{Error, wait_until};
+
+/// A deadline that is never reached when all is well.
+const ESTABLISHED: Duration = Duration::from_secs(60);
 
 /// What a command wrote and how it ended.
 #[derive(Debug, Clone)]
@@ -79,6 +83,17 @@ impl Kubectl {
     pub async fn apply(&self, manifests: &str) -> Result<String, Error> {
         let args = ["apply", "--server-side", "--force-conflicts", "--field-manager=testbed", "-f", "-"];
         self.ok_with_input(&args, manifests).await
+    }
+
+    /// Waits until the API server has taken up these CustomResourceDefinitions, or all of them if none is named.
+    ///
+    /// # Errors
+    /// [`Error::Deadline`].
+    pub async fn established(&self, definitions: &[&str]) -> Result<(), Error> {
+        let all = if definitions.is_empty() { &["--all"][..] } else { definitions };
+        let args = [&["wait", "crd", "--for=condition=Established", "--timeout=5s"], all].concat();
+        // kubectl does not wait for a definition that has no conditions at all yet.
+        wait_until(ESTABLISHED, "the kinds to be served", async || self.ok(&args).await.map(drop)).await
     }
 }
 

@@ -24,6 +24,7 @@
 //!
 //! The crate knows the operator only as a binary with a command line, and the simulator only as a URL.
 
+mod argocd;
 mod audit;
 mod binaries;
 mod chart;
@@ -46,6 +47,7 @@ mod tools;
 mod turn;
 mod wait;
 
+pub use argocd::ArgoCd;
 pub use audit::{AuditEvent, RequestKey, count_by_user};
 pub use binaries::{Binaries, build_all, find_all};
 pub use chart::{OPERATOR_NAMESPACE, RELEASE_NAME};

@@ -25,13 +25,17 @@ pub enum Tool {
     KustomizeController,
     /// Flux's controller of HelmReleases.
     HelmController,
+    /// Argo CD, all of whose parts are one program; see [`crate::ArgoCd`].
+    ArgoCd,
+    /// The Redis beside Argo CD.
+    Redis,
     /// Says of an object what GitOps tools would say of it; see `testbed/judges/main.go`.
     Judges,
 }
 
 impl Tool {
     /// Those that tests judge by.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Helm4,
         Self::HelmUnittest,
         Self::Kubeconform,
@@ -40,6 +44,8 @@ impl Tool {
         Self::KustomizeController,
         Self::HelmController,
         Self::SourceController,
+        Self::ArgoCd,
+        Self::Redis,
     ];
 
     /// Name of the program, directory of its module, and Go package.
@@ -67,6 +73,8 @@ impl Tool {
             Self::HelmController => {
                 ("helm-controller", "testbed/tools/helm-controller", "github.com/fluxcd/helm-controller")
             }
+            Self::ArgoCd => ("argocd", "testbed/tools/argocd", "github.com/argoproj/argo-cd/v3/cmd"),
+            Self::Redis => ("redis", "testbed/tools/argocd", "."),
             Self::Judges => ("judges", "testbed/judges", "."),
         }
     }
@@ -82,6 +90,8 @@ impl Tool {
             | Self::SourceController
             | Self::KustomizeController
             | Self::HelmController
+            | Self::ArgoCd
+            | Self::Redis
             | Self::Judges => "",
         }
     }
@@ -102,7 +112,7 @@ impl Tool {
     /// # Errors
     /// [`Error::Io`] without go, [`Error::Parse`] with what go says when it cannot find the module.
     pub(crate) async fn definitions(self, module: &str, directory: &str) -> Result<String, Error> {
-        let directory = self.open()?.files_of(module).await?.join(directory);
+        let directory = self.files(module).await?.join(directory);
         let io = || Error::io(directory.display().to_string());
         let mut definitions = String::new();
         for entry in fs::read_dir(&directory).map_err(io())? {
@@ -113,6 +123,14 @@ impl Tool {
             }
         }
         Ok(definitions)
+    }
+
+    /// Where the files of a module lie that the program is built from.
+    ///
+    /// # Errors
+    /// As [`Tool::definitions`].
+    pub(crate) async fn files(self, module: &str) -> Result<PathBuf, Error> {
+        self.open()?.files_of(module).await
     }
 
     fn open(self) -> Result<Module, Error> {

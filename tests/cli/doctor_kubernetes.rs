@@ -277,7 +277,7 @@ async fn definitions(bed: &Testbed, tool: &Tool) {
         },
     });
     apply(bed, &other).await;
-    bed.kubectl_ok(&["wait", "--for=condition=Established", "crd/others.runai-operator.io"]).await.unwrap();
+    bed.kubectl_handle().established(&["others.runai-operator.io"]).await.unwrap();
     bed.kubectl_apply(&tool.run(&["crds"]).await.exits(0).stdout).await.unwrap();
     let refused = |found: &Value| found["found"].as_str().unwrap().contains("already in use");
     until_found(tool, "the name is refused", refused).await;

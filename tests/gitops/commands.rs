@@ -57,10 +57,7 @@ async fn the_commands_of_the_page_work() {
     let world = World::start(Setup::default()).await;
     world.apply_all([namespace("argocd"), namespace("flux-system"), namespace(NAMESPACE)].into()).await;
     world.apply_all(KINDS.map(definition).into()).await;
-    for [group, _, plural, _] in KINDS {
-        let name = format!("crd/{plural}.{group}");
-        world.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", &name]).await;
-    }
+    world.bed.kubectl_handle().established(&[]).await.unwrap();
     world.apply(&crate::world::cluster(NAMESPACE, "gpu-east", json!({}))).await;
     world.apply(&argo_cd_cluster("gpu-east")).await;
     world.kubectl(&["wait", "--for=condition=Ready", "--timeout=60s", "runaicluster/gpu-east", "-n", NAMESPACE]).await;

@@ -1,13 +1,13 @@
 //! A world in which a GitOps tool installs the operator: its pods run as processes once the tool has made the Deployment.
 //!
-//! Owns what a cluster would do beside the tool: it runs pods, says in the Deployment's status that they run, and has the
-//! connection Secret. Must not know any tool.
+//! Owns what a cluster would do beside the tool: it runs pods, says in the Deployment's status that they run, ends them with
+//! the Deployment, and has the connection Secret. Must not know any tool.
 
 use std::time::Duration;
 
 use runai_simulator::Simulator;
 use serde_json::{Value, json};
-use testbed::{Kubectl, OPERATOR_NAMESPACE, Testbed, wait_until};
+use testbed::{Error, Kubectl, OPERATOR_NAMESPACE, Testbed, wait_until};
 use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
 
@@ -38,7 +38,11 @@ impl Operator for Installed {
 impl Drop for Installed {
     fn drop(&mut self) {
         self.reporter.abort();
-        self.pods.end();
+        let objections = self.pods.end();
+        // A scenario that has failed has said why.
+        if !std::thread::panicking() {
+            assert!(objections.is_empty(), "at the end of the scenario:\n{}", objections.join("\n"));
+        }
     }
 }
 
@@ -52,35 +56,48 @@ pub fn settle_in(repository: &Repository, file: &str, indent: usize) {
     repository.edit(file, line, &more);
 }
 
-/// Waits for the Deployment, and runs its pods.
-pub async fn installed(room: SemaphorePermit<'static>, bed: Testbed, simulator: Simulator) -> Fleet {
+/// Waits for the Deployment, and runs its pods. `said`: what the tool has logged.
+pub async fn installed(
+    room: SemaphorePermit<'static>,
+    bed: Testbed,
+    simulator: Simulator,
+    said: impl FnOnce() -> String,
+) -> Fleet {
     let kubectl = bed.kubectl_handle();
-    let found = wait_until(LONG, "the Deployment", async || deployment(&kubectl).await.ok_or("it is not there")).await;
-    let found = found.unwrap();
+    let found = wait_until(LONG, "the Deployment", async || match deployment(&kubectl).await {
+        Ok(found) => found.ok_or_else(|| "it is not there".to_owned()),
+        Err(error) => Err(error.to_string()),
+    });
+    let found = found.await.unwrap_or_else(|error| panic!("{error}\n{}", said()));
     let secret = connection("runai-connection", simulator.url(), &[]);
     bed.kubectl_apply(&secret.to_string()).await.unwrap();
     let pods = Pods::start(&bed).await;
     pods.wait_ready(SOON).await.unwrap();
     let login = pods.login();
     let template = found["spec"]["template"].clone();
+    let running = pods.clone();
     let reporter = tokio::spawn(async move {
         loop {
-            report(&kubectl, &template).await;
+            match deployment(&kubectl).await {
+                Ok(Some(found)) => report(&kubectl, &found, &template).await,
+                Ok(None) => drop(running.end()),
+                // Asked again at the next look.
+                Err(_) => {}
+            }
             tokio::time::sleep(LOOK).await;
         }
     });
     World::around(room, bed, simulator, Installed { pods, reporter }, login).await
 }
 
-async fn deployment(kubectl: &Kubectl) -> Option<Value> {
+async fn deployment(kubectl: &Kubectl) -> Result<Option<Value>, Error> {
     let args = ["get", "deployment", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, "--ignore-not-found", "-o", "json"];
-    serde_json::from_str(&kubectl.ok(&args).await.ok()?).ok()
+    Ok(serde_json::from_str(&kubectl.ok(&args).await?).ok())
 }
 
 /// What the Deployment's controller would say of its pods. They are not exchanged here: of another template nothing is said,
 /// and whoever waits for it waits in vain.
-async fn report(kubectl: &Kubectl, template: &Value) {
-    let Some(found) = deployment(kubectl).await else { return };
+async fn report(kubectl: &Kubectl, found: &Value, template: &Value) {
     let generation = &found["metadata"]["generation"];
     if found["spec"]["template"] != *template || found["status"]["observedGeneration"] == *generation {
         return;

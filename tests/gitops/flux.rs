@@ -55,7 +55,8 @@ impl Platform {
         let all = [namespace(FLUX), namespace(PLATFORM), secret, source].map(|object| format!("---\n{object}\n"));
         bed.kubectl_apply(&all.concat()).await.unwrap();
         bed.kubectl_ok(&["apply", "-f", &path("gitops/flux/kustomizations.yaml").display().to_string()]).await.unwrap();
-        Self { world: installed(room, bed, simulator).await, flux, repository }
+        let world = installed(room, bed, simulator, || flux.said()).await;
+        Self { world, flux, repository }
     }
 
     /// Waits for what is said of an object.

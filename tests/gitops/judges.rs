@@ -69,17 +69,6 @@ pub struct Outcome {
     pub found: Value,
 }
 
-/// What Argo CD's engine made of one object.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Synced {
-    pub kind: String,
-    pub name: String,
-    pub status: String,
-    pub phase: String,
-    pub message: String,
-}
-
 /// The files that a user gives the tools.
 pub struct Judges {
     program: PathBuf,
@@ -147,28 +136,6 @@ impl Judges {
         self.ask(&["applications".as_ref(), file.as_ref()], secrets).await
     }
 
-    /// One sync of these objects, `Err` when it was not done in time.
-    pub async fn sync<'a>(
-        &self,
-        kubeconfig: &Path,
-        options: &[&str],
-        objects: impl IntoIterator<Item = &'a Value>,
-    ) -> Result<Vec<Synced>, Vec<Synced>> {
-        let mut args: Vec<&OsStr> = vec![
-            "sync".as_ref(),
-            "-kubeconfig".as_ref(),
-            kubeconfig.as_ref(),
-            "-argocd".as_ref(),
-            self.argocd.as_ref(),
-        ];
-        args.extend(options.iter().map(OsStr::new));
-        match self.run(&args, objects).await {
-            (synced, Ok(())) => Ok(synced),
-            (synced, Err(said)) if said.contains("context deadline exceeded") => Err(synced),
-            (_, Err(said)) => panic!("{said}"),
-        }
-    }
-
     /// The outcome of every test below a folder in Argo CD's layout.
     pub async fn upstream(&self, folder: &Path) -> Vec<Outcome> {
         self.ask(&["upstream".as_ref(), folder.as_ref()], []).await
@@ -179,17 +146,6 @@ impl Judges {
         args: &[&OsStr],
         objects: impl IntoIterator<Item = &'a Value>,
     ) -> Vec<T> {
-        let (answers, outcome) = self.run(args, objects).await;
-        outcome.unwrap_or_else(|said| panic!("{said}"));
-        answers
-    }
-
-    /// The answers, and what the program says when it fails.
-    async fn run<'a, T: DeserializeOwned>(
-        &self,
-        args: &[&OsStr],
-        objects: impl IntoIterator<Item = &'a Value>,
-    ) -> (Vec<T>, Result<(), String>) {
         let input: String = objects.into_iter().map(|object| format!("{object}\n")).collect();
         let mut command = Command::new(&self.program);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -202,10 +158,8 @@ impl Judges {
         };
         let (output, ()) = tokio::join!(child.wait_with_output(), write);
         let output = output.unwrap();
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let outcome = if output.status.success() { Ok(()) } else { Err(said) };
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
-        let read = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        (text.lines().map(read).collect(), outcome)
+        text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"))).collect()
     }
 }

@@ -56,6 +56,11 @@ impl Repository {
         format!("{}/{CHARTS}", self.address)
     }
 
+    /// A file, as it lies on the user's disk.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.files().join(file)
+    }
+
     fn files(&self) -> PathBuf {
         self.directory.path().join(GIT)
     }

@@ -36,12 +36,9 @@ pub async fn install(stage: &Stage) {
         let text = std::fs::read_to_string(unpacked(module).await.join(file)).unwrap();
         definitions.push(definition(&text));
     }
-    let names: Vec<_> =
-        definitions.iter().map(|one| format!("crd/{}", one["metadata"]["name"].as_str().unwrap())).collect();
     stage.apply(&json!({ "apiVersion": "v1", "kind": "List", "items": definitions })).await;
-    let mut wait = vec!["wait", "--for=condition=Established", "--timeout=60s"];
-    wait.extend(names.iter().map(String::as_str));
-    stage.bed.kubectl_ok(&wait).await.unwrap();
+    let names: Vec<_> = definitions.iter().map(|one| one["metadata"]["name"].as_str().unwrap()).collect();
+    stage.bed.kubectl_handle().established(&names).await.unwrap();
     stage.apply(&json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "argocd" } })).await;
 }
 

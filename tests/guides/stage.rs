@@ -304,9 +304,8 @@ async fn install_chart(bed: &Testbed, settings: &[&str]) {
         args.extend(["--set", setting]);
     }
     bed.helm(&args).await.unwrap().success("helm", &args).unwrap();
-    let crds = ["crd/runaiclusters.runai-operator.io", "crd/runaicontrolplanes.runai-operator.io"];
-    let args = ["wait", "--for=condition=Established", "--timeout=30s", crds[0], crds[1]];
-    bed.kubectl_ok(&args).await.unwrap();
+    let crds = ["runaiclusters.runai-operator.io", "runaicontrolplanes.runai-operator.io"];
+    bed.kubectl_handle().established(&crds).await.unwrap();
 }
 
 async fn start_operator(stage: &Stage) -> OperatorProcess {

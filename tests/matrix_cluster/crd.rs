@@ -23,7 +23,7 @@ fn row_39_a_kind_that_is_removed_and_installed_again_is_waited_for() {
         tokio::time::sleep(std::time::Duration::from_secs(6)).await;
         stage.assert_alive();
         stage.world.apply(&crd).await;
-        stage.world.kubectl(&["wait", "--for=condition=Established", "--timeout=60s", "crd", CRD]).await;
+        stage.world.bed.kubectl_handle().established(&[CRD]).await.unwrap();
         // What was kept by the uninstall is taken over again, by name, as the guide says.
         stage
             .eventually("the kind to be served", async || {

@@ -53,8 +53,7 @@ impl Stage {
         eprintln!("testbed: using context {} of {}", context.trim(), kubeconfig.display());
         let crds = workspace_dir().join("crds").display().to_string();
         kubectl.ok(&["apply", "--server-side", "--field-manager=testbed", "-f", &crds]).await?;
-        let names = ["crd/runaiclusters.runai-operator.io", "crd/runaicontrolplanes.runai-operator.io"];
-        kubectl.ok(&["wait", "--for=condition=Established", "--timeout=30s", names[0], names[1]]).await?;
+        kubectl.established(&["runaiclusters.runai-operator.io", "runaicontrolplanes.runai-operator.io"]).await?;
         let in_use = kubectl.ok(&["get", "runaicontrolplanes,runaiclusters", "-A", "-o", "name"]).await?;
         if !in_use.trim().is_empty() {
             return Err(Error::State(format!(
