@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::observer::Operation;
 use crate::domain::Reason;
 
+/// The pause after a call that came too late to be sent.
+const SOON: Duration = Duration::from_secs(1);
+
 /// A failed call: which, to which host, and how. Cheap to clone, so that callers that waited together share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApiError {
@@ -364,12 +367,14 @@ impl ApiError {
         }
     }
 
-    /// How long the control plane wants to be left alone, if it said so.
+    /// When to try again, where that is known better than by a back-off: how long the control plane wants to be left alone,
+    /// or soon where we were late ourselves, which says nothing about the control plane.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        match self.class() {
-            Class::Throttled(after) => after,
-            Class::Retry | Class::Auth | Class::Gone | Class::Rejected | Class::Bug => None,
+        match (self.class(), &self.kind) {
+            (_, ErrorKind::HeldBack) => Some(SOON),
+            (Class::Throttled(after), _) => after,
+            (Class::Retry | Class::Auth | Class::Gone | Class::Rejected | Class::Bug, _) => None,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ApiError, Class, ErrorKind, StatusError, TlsProblem, TransportKind};
+use super::{ApiError, Class, ErrorKind, SOON, StatusError, TlsProblem, TransportKind};
 use crate::domain::Reason;
 use crate::runai::observer::Operation;
 
@@ -85,6 +85,12 @@ fn a_wish_for_silence_counts_where_it_belongs() {
     for code in [400, 401, 404, 500, 502] {
         assert_eq!(error(ErrorKind::Status(asking(code))).retry_after(), None, "{code}");
     }
+    assert_eq!(
+        error(ErrorKind::HeldBack).retry_after(),
+        Some(SOON),
+        "we were late: the control plane has done nothing"
+    );
+    assert_eq!(error(ErrorKind::Closed).retry_after(), None);
     let paused = error(ErrorKind::Paused(WISH));
     assert_eq!(paused.retry_after(), Some(WISH));
     let words = ["7 s of it are left"];

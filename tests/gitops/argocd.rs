@@ -60,10 +60,16 @@ impl Platform {
 
     /// Waits for what Argo CD says of an Application, which is looked at anew meanwhile, as by a click on Refresh.
     async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        self.annotate(name, "argocd.argoproj.io/refresh", "normal").await;
+        let mut refreshed = false;
         let result = wait_until(LONG, what, async || match self.application(name).await {
-            Some(object) if wanted(&object) => Ok(object),
-            object => Err(object.unwrap_or_default()["status"].to_string()),
+            Some(object) if refreshed && wanted(&object) => Ok(object),
+            Some(object) => {
+                if !std::mem::replace(&mut refreshed, true) {
+                    self.annotate(name, "argocd.argoproj.io/refresh", "normal").await;
+                }
+                Err(object["status"].to_string())
+            }
+            None => Err("it is not there".to_owned()),
         });
         result.await.unwrap_or_else(|error| panic!("{error}\n{}", self.said()))
     }
