@@ -29,16 +29,22 @@ pub struct ArgoCd {
 }
 
 impl ArgoCd {
-    /// Installs the kinds, the namespace `argocd` and the project `default`, and starts the parts.
+    /// Installs the kinds, the namespace `argocd` and the project `default`.
     ///
     /// # Errors
-    /// As [`Tool::find`] and [`Testbed::kubectl_apply`]; [`Error::Io`].
-    pub async fn start(testbed: &Testbed) -> Result<Self, Error> {
-        let program = Tool::ArgoCd.find().await?;
+    /// As [`Tool::find`] and [`Testbed::kubectl_apply`].
+    pub async fn install(testbed: &Testbed) -> Result<(), Error> {
         testbed.kubectl_apply(&Tool::ArgoCd.definitions(MODULE, DEFINITIONS).await?).await?;
         testbed.kubectl_handle().established(&[]).await?;
-        testbed.kubectl_apply(&settings()).await?;
+        testbed.kubectl_apply(&settings()).await.map(drop)
+    }
 
+    /// Starts the parts. Settings that are changed later make the controller list everything anew, at some time.
+    ///
+    /// # Errors
+    /// As [`Tool::find`]; [`Error::Io`].
+    pub async fn start(testbed: &Testbed) -> Result<Self, Error> {
+        let program = Tool::ArgoCd.find().await?;
         let directory = TemporaryDirectory::create()?;
         let io = || Error::io(directory.path().display().to_string());
         // As in Argo CD's image, the repository server finds these in the path.

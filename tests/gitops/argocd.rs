@@ -1,6 +1,8 @@
 //! Argo CD's own repository server and application controller on `gitops/argocd`: they fetch, install the operator, sync wave by
 //! wave with our health scripts, take back, prune what is confirmed, and delete the waves backwards.
 
+use std::time::{Duration, Instant};
+
 use jiff::Timestamp;
 use runai_simulator::{Config, DisconnectedPolicy, Operation, SeedCluster, Simulator};
 use serde_json::{Value, json};
@@ -17,6 +19,8 @@ const PLATFORM: &str = "platform";
 const EXAMPLE: &str = "https://git.example.com/platform/fleet.git";
 const ROOT: &str = "gitops/argocd/app-of-apps.yaml";
 const APPS: [&str; 2] = ["gitops/argocd/apps/operator.yaml", "gitops/argocd/apps/clusters.yaml"];
+/// The pause between two clicks on Refresh.
+const REFRESH: Duration = Duration::from_secs(10);
 /// The Application of the clusters.
 const CLUSTERS: &str = "runai-clusters";
 
@@ -42,13 +46,14 @@ impl Platform {
         }
         repository.commit("first").await;
 
-        let argocd = ArgoCd::start(&bed).await.unwrap();
+        ArgoCd::install(&bed).await.unwrap();
         for (manager, file) in [("health", "argocd-cm.yaml"), ("waves", "argocd-cm-applications.yaml")] {
             let (manager, file) =
                 (format!("--field-manager=runai-operator-{manager}"), format!("gitops/argocd/{file}"));
             let file = path(&file).display().to_string();
             bed.kubectl_ok(&["apply", "--server-side", &manager, "-n", ARGO_CD, "-f", &file]).await.unwrap();
         }
+        let argocd = ArgoCd::start(&bed).await.unwrap();
         bed.kubectl_ok(&["apply", "-f", &repository.path(ROOT).display().to_string()]).await.unwrap();
         let world = installed(room, bed, simulator, || argocd.said()).await;
         Self { world, argocd, repository }
@@ -58,18 +63,28 @@ impl Platform {
         self.world.read(&format!("/apis/argoproj.io/v1alpha1/namespaces/{ARGO_CD}/applications/{name}")).await
     }
 
-    /// Waits for what Argo CD says of an Application, which is looked at anew meanwhile, as by a click on Refresh.
+    /// Waits for what Argo CD says of an Application.
     async fn until(&self, name: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let mut refreshed = false;
-        let result = wait_until(LONG, what, async || match self.application(name).await {
-            Some(object) if refreshed && wanted(&object) => Ok(object),
-            Some(object) => {
-                if !std::mem::replace(&mut refreshed, true) {
-                    self.annotate(name, "argocd.argoproj.io/refresh", "normal").await;
-                }
-                Err(object["status"].to_string())
+        self.until_so(name, what, async || match self.application(name).await {
+            Some(object) if wanted(&object) => Ok(object),
+            object => Err(object.unwrap_or_default()["status"].to_string()),
+        })
+        .await
+    }
+
+    /// Waits, and clicks on Refresh of an Application now and then: after it has listed everything anew, Argo CD looks at it
+    /// by itself only after minutes.
+    async fn until_so<T>(&self, application: &str, what: &str, probe: impl AsyncFn() -> Result<T, String>) -> T {
+        let args = ["annotate", "application", application, "-n", ARGO_CD, "--overwrite"];
+        let refresh = [&args[..], &["argocd.argoproj.io/refresh=normal"]].concat();
+        let mut refreshed: Option<Instant> = None;
+        let result = wait_until(LONG, what, async || {
+            if refreshed.is_none_or(|at| at.elapsed() >= REFRESH) {
+                // It may not be there yet, or not any more.
+                let clicked = self.world.bed.kubectl(&refresh).await.is_ok_and(|output| output.status.success());
+                refreshed = clicked.then(Instant::now);
             }
-            None => Err("it is not there".to_owned()),
+            probe().await
         });
         result.await.unwrap_or_else(|error| panic!("{error}\n{}", self.said()))
     }
@@ -152,12 +167,12 @@ async fn argo_cd_installs_syncs_wave_by_wave_takes_back_prunes_and_deletes() {
     // What people change is changed back.
     let patch = json!({ "spec": { "version": "2.23" } }).to_string();
     world.kubectl(&["patch", "rcl", "gpu-west", "-n", PLATFORM, "--type=merge", "-p", &patch]).await;
-    wait_until(LONG, "the version to be taken back", async || {
-        let west = platform.cluster("gpu-west").await.unwrap();
-        if west["spec"]["version"] == "2.24" { Ok(()) } else { Err(west["spec"].to_string()) }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\n{}", platform.said()));
+    platform
+        .until_so(CLUSTERS, "the version to be taken back", async || {
+            let west = platform.cluster("gpu-west").await.unwrap();
+            if west["spec"]["version"] == "2.24" { Ok(()) } else { Err(west["spec"].to_string()) }
+        })
+        .await;
 
     // What has left Git waits for a person, and then goes with its registration.
     platform.repository.remove("gitops/argocd/clusters/gpu-east.yaml");
@@ -172,12 +187,12 @@ async fn argo_cd_installs_syncs_wave_by_wave_takes_back_prunes_and_deletes() {
     let east = platform.cluster("gpu-east").await.unwrap();
     assert!(east["metadata"]["deletionTimestamp"].is_null(), "{east}");
     platform.confirm(CLUSTERS).await;
-    wait_until(LONG, "gpu-east pruned", async || match platform.cluster("gpu-east").await {
-        None => Ok(()),
-        Some(object) => Err(object.to_string()),
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\n{}", platform.said()));
+    platform
+        .until_so(CLUSTERS, "gpu-east pruned", async || match platform.cluster("gpu-east").await {
+            None => Ok(()),
+            Some(object) => Err(object.to_string()),
+        })
+        .await;
     platform.until_healthy(CLUSTERS).await;
     assert_eq!(platform.registered(), ["GPU West"]);
 
@@ -217,12 +232,12 @@ async fn argo_cd_installs_syncs_wave_by_wave_takes_back_prunes_and_deletes() {
     let operator = platform.application("runai-operator").await.unwrap();
     assert!(operator["metadata"]["deletionTimestamp"].is_null(), "{operator}");
     platform.confirm(CLUSTERS).await;
-    wait_until(LONG, "all Applications gone", async || {
-        let left = world.kubectl(&["get", "applications", "-n", ARGO_CD, "-o", "name"]).await;
-        if left.is_empty() { Ok(()) } else { Err(left) }
-    })
-    .await
-    .unwrap_or_else(|error| panic!("{error}\n{}", platform.said()));
+    platform
+        .until_so(CLUSTERS, "all Applications gone", async || {
+            let left = world.kubectl(&["get", "applications", "-n", ARGO_CD, "-o", "name"]).await;
+            if left.is_empty() { Ok(()) } else { Err(left) }
+        })
+        .await;
     assert!(world.all_in(PLATFORM).await.is_empty());
     assert_eq!(platform.registered(), ["GPU West", "gpu-taken"], "what is kept, and what was never ours");
     assert!(world.kubectl(&["get", "deployments", "-A", "-o", "name"]).await.is_empty());

@@ -117,6 +117,8 @@ async fn report(kubectl: &Kubectl, found: &Value, template: &Value) {
     });
     let patch = json!({ "status": status }).to_string();
     let args = ["patch", "deployment", DEPLOYMENT, "-n", OPERATOR_NAMESPACE, "--subresource=status", "--type=merge"];
-    // What fails is tried again at the next look.
-    drop(kubectl.ok(&[&args[..], &["-p", &patch]].concat()).await);
+    if let Err(error) = kubectl.ok(&[&args[..], &["-p", &patch]].concat()).await {
+        // Tried again at the next look.
+        eprintln!("{error}");
+    }
 }
