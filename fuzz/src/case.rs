@@ -253,6 +253,7 @@ fn memory(d: &mut Draw<'_>) -> Memory {
         trouble: d.maybe(|d| (d.one(&Reason::ALL), time(d))),
         failures: d.one(&[0, 1, u32::MAX]),
         made: d.maybe(time),
+        known: d.maybe(|d| (uuid(d), time(d))),
     }
 }
 
@@ -290,6 +291,7 @@ fn observed(d: &mut Draw<'_>) -> Observed {
         crd_deleting: d.one(&[None, Some(false), Some(true)]),
         delete_sent: d.flag(),
         unlisted: d.flag(),
+        known_for: duration(d),
         ..Observed::nothing(access)
     }
 }

@@ -19,8 +19,9 @@ impl Pass<'_> {
         match look {
             Look::Names(name) => self.look_for_name(&connection, name).await,
             Look::ById(uuid) => {
-                // How long ago the registration was made is told by the clock as it was before the look.
+                // How long ago the registration was made is told by the clocks as they were before the look.
                 self.observed.remote_now = connection.client.control_plane_now();
+                self.observed.known_for = self.memory.known_for(*uuid, now());
                 match connection.inventory.confirm_absent(*uuid).await {
                     Ok(sighting) => {
                         self.observed.unlisted = matches!(sighting, Sighting::Present(_));

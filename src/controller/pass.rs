@@ -242,6 +242,7 @@ impl<'c> Pass<'c> {
             self.observed.uuid = match uuid {
                 None => Sighting::NotLooked,
                 Some(uuid) => {
+                    self.memory.known_for(uuid, now());
                     snapshot.get(uuid).map_or(Sighting::NotListed, |record| Sighting::Present(record.as_ref().clone()))
                 }
             };

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::ids::{CredentialId, Origin};
+use super::ids::{ClusterUuid, CredentialId, Origin};
 use super::observed::{Trouble, Who};
 use super::plan::Marks;
 use super::reason::Reason;
@@ -42,6 +42,8 @@ pub struct Memory {
     pub delete_accepted: Option<Accepted>,
     /// Who saw this object's registration.
     pub seen_by: Option<Who>,
+    /// The registration in question, and since when this process knows it.
+    pub known: Option<(ClusterUuid, Timestamp)>,
     /// When we renamed lately, and for which generation of the spec.
     pub renames: Vec<Timestamp>,
     /// The generation that `renames` belongs to.
@@ -64,6 +66,13 @@ pub struct Accepted {
 }
 
 impl Memory {
+    /// How long this process has known the registration `uuid`, which is in question from now on.
+    pub fn known_for(&mut self, uuid: ClusterUuid, now: Timestamp) -> Duration {
+        let since = self.known.filter(|(of, _)| *of == uuid).map_or(now, |(_, since)| since);
+        self.known = Some((uuid, since));
+        elapsed(since, now)
+    }
+
     /// Notes that an intent is about to be written: until its POST goes out, it is certainly not sent.
     pub fn intends(&mut self, intent: &Intent) {
         self.intent = Some(intent.clone());

@@ -5,7 +5,7 @@ use super::{Memory, elapsed};
 use crate::domain::ids::Provenance;
 use crate::domain::plan::Marks;
 use crate::domain::reason::Reason;
-use crate::domain::scene_tests::{ATTEMPT, NONCE, OURS, at, identity, intent, secs};
+use crate::domain::scene_tests::{ATTEMPT, NONCE, OTHER, OURS, at, identity, intent, secs};
 
 #[test]
 fn three_renames_within_an_hour_for_one_generation_are_a_fight() {
@@ -63,6 +63,15 @@ fn the_first_look_in_vain_stays_the_first() {
     assert_eq!(memory.empty_look, Some((ATTEMPT, at(5))));
     memory.looked_in_vain(NONCE, at(10));
     assert_eq!(memory.empty_look, Some((NONCE, at(10))), "another attempt is looked for anew");
+}
+
+#[test]
+fn a_registration_is_known_from_the_first_question_about_it_on() {
+    let mut memory = Memory::default();
+    assert_eq!(memory.known_for(OURS, at(5)), secs(0));
+    assert_eq!(memory.known_for(OURS, at(125)), secs(120));
+    assert_eq!(memory.known_for(OTHER, at(130)), secs(0), "another one");
+    assert_eq!(memory.known_for(OURS, at(131)), secs(0), "known anew: less is claimed than is true");
 }
 
 #[test]

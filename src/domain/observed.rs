@@ -2,6 +2,8 @@
 //!
 //! Owns the difference between "absent", "not seen" and "could not look". Must not know how the look was made.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::ids::{AgentVersion, ClusterDomain, ClusterUuid, CredentialId, Origin, TenantId};
@@ -136,8 +138,8 @@ pub struct Trouble {
     pub message: String,
     /// Whether only a person can end it.
     pub stalled: bool,
-    /// The control plane's own wish when to come back.
-    pub retry_after: Option<std::time::Duration>,
+    /// When to come back, where that is known: the control plane's own wish, or nothing of ours was sent.
+    pub retry_after: Option<Duration>,
 }
 
 /// What this object may use.
@@ -231,6 +233,8 @@ pub struct Observed {
     pub inventory: Option<Trouble>,
     /// The inventory has not answered for longer than it should.
     pub stale: bool,
+    /// How long the process had known the registration in question when the look behind `uuid` began.
+    pub known_for: Duration,
     /// The control plane's clock.
     pub remote_now: Option<Timestamp>,
     /// The attempt whose intent this pass wrote, while its POST may still be sent.
@@ -267,6 +271,7 @@ impl Observed {
             trouble: None,
             inventory: None,
             stale: false,
+            known_for: Duration::ZERO,
             remote_now: None,
             armed: None,
             refused: None,

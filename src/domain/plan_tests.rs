@@ -321,11 +321,31 @@ fn no_absence_counts_while_a_read_may_not_know_the_registration_yet() {
     let other = Identity { credential: None, ..made(980) };
     assert_eq!(verdict(&other, unproven), Verdict::Unproven);
     assert_eq!(verdict(&other, |_| {}), Verdict::Unproven, "time does not prove anything");
-    let timeless = |s: &mut Scene| {
-        s.observed.remote_now = None;
-        s.now = at(900);
+}
+
+/// Without the control plane's clock a registration is as old as it has been known, whatever times are shown.
+#[test]
+fn where_the_control_plane_does_not_tell_the_time_an_absence_counts_once_the_registration_is_known_for_long_enough() {
+    let absence = Absence { listed_after: true, tenant: Some(TENANT) };
+    let verdict = |created, known, change: fn(&mut Scene)| {
+        let scene = Scene::dying().but(|s| {
+            s.observed.remote_now = None;
+            s.observed.known_for = secs(known);
+            change(s);
+        });
+        let own = Identity { created, ..identity(OURS, Provenance::Created) };
+        judge(&scene.case(), &own, &who(), absence)
     };
-    assert_eq!(verdict(&made(880), timeless), Verdict::TooEarly(secs(100)), "the operator's clock is better than none");
+    for created in [None, Some(at(-5000)), Some(at(0)), Some(at(5000))] {
+        assert_eq!(verdict(created, 0, |_| {}), Verdict::TooEarly(QUARANTINE));
+        assert_eq!(verdict(created, 119, |_| {}), Verdict::TooEarly(secs(1)));
+        assert_eq!(verdict(created, 120, |_| {}), Verdict::Gone);
+        let asked = |s: &mut Scene| s.memory.delete_accepted = Some(accepted(&who()));
+        assert_eq!(verdict(created, 29, asked), Verdict::TooEarly(secs(1)));
+        assert_eq!(verdict(created, 30, asked), Verdict::Gone);
+        let done = |s: &mut Scene| s.memory.delete_accepted = Some(Accepted { done: true, ..accepted(&who()) });
+        assert_eq!(verdict(created, 0, done), Verdict::Gone, "it is gone, says the answer");
+    }
 }
 
 #[test]

@@ -9,9 +9,7 @@ use std::time::Duration;
 
 use super::observer::Operation;
 use crate::domain::Reason;
-
-/// The pause after a call that came too late to be sent.
-const SOON: Duration = Duration::from_secs(1);
+use crate::domain::schedule::FIRST_DELAY;
 
 /// A failed call: which, to which host, and how. Cheap to clone, so that callers that waited together share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -372,7 +370,7 @@ impl ApiError {
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         match (self.class(), &self.kind) {
-            (_, ErrorKind::HeldBack) => Some(SOON),
+            (_, ErrorKind::HeldBack) => Some(FIRST_DELAY),
             (Class::Throttled(after), _) => after,
             (Class::Retry | Class::Auth | Class::Gone | Class::Rejected | Class::Bug, _) => None,
         }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{ApiError, Class, ErrorKind, SOON, StatusError, TlsProblem, TransportKind};
+use super::{ApiError, Class, ErrorKind, FIRST_DELAY, StatusError, TlsProblem, TransportKind};
 use crate::domain::Reason;
 use crate::runai::observer::Operation;
 
@@ -87,7 +87,7 @@ fn a_wish_for_silence_counts_where_it_belongs() {
     }
     assert_eq!(
         error(ErrorKind::HeldBack).retry_after(),
-        Some(SOON),
+        Some(FIRST_DELAY),
         "we were late: the control plane has done nothing"
     );
     assert_eq!(error(ErrorKind::Closed).retry_after(), None);

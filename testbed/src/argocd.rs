@@ -13,7 +13,11 @@ use std::{
 
 use serde_json::json;
 
-use crate::{Error, TemporaryDirectory, Testbed, Tool, ports, process::Process, wait_until};
+use crate::{
+    Error, TemporaryDirectory, Testbed, Tool, ports,
+    process::{Process, tails},
+    wait_until,
+};
 
 const MODULE: &str = "github.com/argoproj/argo-cd/v3";
 const DEFINITIONS: &str = "manifests/crds";
@@ -98,7 +102,7 @@ impl ArgoCd {
     /// The ends of their logs.
     #[must_use]
     pub fn said(&self) -> String {
-        self.parts.iter().map(|process| crate::process::tail(process.log())).collect::<Vec<_>>().join("\n---\n")
+        tails(&self.parts)
     }
 }
 

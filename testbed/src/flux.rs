@@ -4,7 +4,10 @@
 
 use std::process::Command;
 
-use crate::{Error, TemporaryDirectory, Testbed, Tool, ports, process::Process};
+use crate::{
+    Error, TemporaryDirectory, Testbed, Tool, ports,
+    process::{Process, tails},
+};
 
 /// The controllers, and the modules that hold their CustomResourceDefinitions.
 const CONTROLLERS: [(Tool, &str, &str); 3] = [
@@ -64,6 +67,6 @@ impl Flux {
     /// The ends of their logs.
     #[must_use]
     pub fn said(&self) -> String {
-        self.controllers.iter().map(|process| crate::process::tail(process.log())).collect::<Vec<_>>().join("\n---\n")
+        tails(&self.controllers)
     }
 }

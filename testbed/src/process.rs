@@ -117,6 +117,11 @@ impl Drop for Process {
     }
 }
 
+/// The last lines of the logs of several, for messages.
+pub(crate) fn tails(processes: &[Process]) -> String {
+    processes.iter().map(|process| tail(process.log())).collect::<Vec<_>>().join("\n---\n")
+}
+
 /// The last lines of a log, for messages.
 pub(crate) fn tail(path: &Path) -> String {
     let read = || -> std::io::Result<String> {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use testbed::{ArgoCd, Options, Testbed, wait_until};
 
 use crate::files::path;
-use crate::fleet::{Fleet, LONG, installed, settle_in};
+use crate::fleet::{Fleet, LONG, installed, registered, settle_in};
 use crate::repository::Repository;
 use crate::world::{World, condition};
 
@@ -122,12 +122,6 @@ impl Platform {
         let uuids = entries.iter().flat_map(|entry| &entry.committed_uuids);
         uuids.map(|uuid| self.world.simulator.cluster(*uuid).unwrap().name).collect()
     }
-
-    fn registered(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
-        names.sort();
-        names
-    }
 }
 
 fn cluster(name: &str, wave: &str) -> String {
@@ -194,7 +188,7 @@ async fn argo_cd_installs_syncs_wave_by_wave_takes_back_prunes_and_deletes() {
         })
         .await;
     platform.until_healthy(CLUSTERS).await;
-    assert_eq!(platform.registered(), ["GPU West"]);
+    assert_eq!(registered(world), ["GPU West"]);
 
     // A cluster that stalls is Degraded in its own words, and the wave after it does not begin.
     world.simulator.seed(SeedCluster::named("gpu-taken")).unwrap();
@@ -239,7 +233,7 @@ async fn argo_cd_installs_syncs_wave_by_wave_takes_back_prunes_and_deletes() {
         })
         .await;
     assert!(world.all_in(PLATFORM).await.is_empty());
-    assert_eq!(platform.registered(), ["GPU West", "gpu-taken"], "what is kept, and what was never ours");
+    assert_eq!(registered(world), ["GPU West", "gpu-taken"], "what is kept, and what was never ours");
     assert!(world.kubectl(&["get", "deployments", "-A", "-o", "name"]).await.is_empty());
     assert!(world.kubectl(&["get", "crds", "-o", "name"]).await.contains("runaiclusters"), "Prune=false and crds.keep");
 }

@@ -11,11 +11,10 @@ use testbed::{Error, Kubectl, OPERATOR_NAMESPACE, Testbed, wait_until};
 use tokio::sync::SemaphorePermit;
 use tokio::task::JoinHandle;
 
-use crate::pods::Pods;
+use crate::pods::{DEPLOYMENT, Pods};
 use crate::repository::Repository;
 use crate::world::{Operator, SOON, World, connection};
 
-const DEPLOYMENT: &str = "runai-operator-runai-cluster-operator";
 /// For what tools do on a busy machine.
 pub const LONG: Duration = Duration::from_secs(180);
 /// The chart, which the examples take from the platform team's own repository.
@@ -47,6 +46,13 @@ impl Drop for Installed {
 }
 
 pub type Fleet = World<Installed>;
+
+/// The names that are registered, sorted.
+pub fn registered(world: &Fleet) -> Vec<String> {
+    let mut names: Vec<_> = world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
+    names.sort();
+    names
+}
 
 /// Puts in what is a user's: the simulator speaks http, and is to be asked more often than usual.
 pub fn settle_in(repository: &Repository, file: &str, indent: usize) {

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use testbed::{Flux, OPERATOR_NAMESPACE, Options, Testbed, wait_until};
 
 use crate::files::{documents, path};
-use crate::fleet::{Fleet, LONG, installed, settle_in};
+use crate::fleet::{Fleet, LONG, installed, registered, settle_in};
 use crate::repository::Repository;
-use crate::world::{World, condition, namespace, uuid};
+use crate::world::{World, condition, message, namespace, uuid};
 
 const FLUX: &str = "flux-system";
 const PLATFORM: &str = "platform";
@@ -116,12 +116,6 @@ impl Platform {
         self.world.kubectl(&["patch", "rcl", name, "-n", PLATFORM, "--type=merge", "-p", &patch]).await;
     }
 
-    fn registered(&self) -> Vec<String> {
-        let mut names: Vec<_> = self.world.simulator.live_clusters().into_iter().map(|cluster| cluster.name).collect();
-        names.sort();
-        names
-    }
-
     /// What the agent's release was given: uuid and client secret.
     async fn agent(&self) -> Option<(Value, Value)> {
         let config = self.world.read("/api/v1/namespaces/runai/configmaps/runai-agent").await?;
@@ -156,7 +150,7 @@ async fn flux_installs_applies_waits_hands_over_takes_back_prunes_and_deletes() 
     let all = world.all_in(PLATFORM).await;
     assert_eq!(all.len(), 4);
     assert!(all.iter().all(|object| condition(object, "Ready").0 == "True"), "{all:?}");
-    assert_eq!(platform.registered(), ["GPU West", "gpu-dev", "gpu-east", "gpu-lab"]);
+    assert_eq!(registered(world), ["GPU West", "gpu-dev", "gpu-east", "gpu-lab"]);
 
     // The agent has what the control plane gave out, and gets what it gives out next, without a commit.
     platform.until_released(PLATFORM, "gpu-east").await;
@@ -212,8 +206,8 @@ async fn flux_installs_applies_waits_hands_over_takes_back_prunes_and_deletes() 
                 && condition(object, "Ready") == ("False".to_owned(), "HealthCheckFailed".to_owned())
         })
         .await;
-    let ready = object["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Ready").unwrap();
-    assert!(ready["message"].as_str().unwrap().contains("RunaiCluster/platform/gpu-taken"), "{ready}");
+    let words = message(&object, "Ready");
+    assert!(words.contains("RunaiCluster/platform/gpu-taken"), "{words}");
 
     // What leaves Git goes, with its registration; not what is never to be deleted by Flux.
     let revision = platform.commit("fewer", &without(&["gpu-east", "gpu-west"])).await;
@@ -226,11 +220,11 @@ async fn flux_installs_applies_waits_hands_over_takes_back_prunes_and_deletes() 
     })
     .await
     .unwrap();
-    assert_eq!(platform.registered(), ["GPU West", "gpu-dev", "gpu-lab", "gpu-taken"]);
+    assert_eq!(registered(world), ["GPU West", "gpu-dev", "gpu-lab", "gpu-taken"]);
 
     // With the Kustomization all clusters go, and it waits until they are deregistered.
     world.kubectl(&["delete", "kustomization", CLUSTERS, "-n", FLUX, "--timeout=180s"]).await;
-    assert_eq!(platform.registered(), ["GPU West", "gpu-taken"]);
+    assert_eq!(registered(world), ["GPU West", "gpu-taken"]);
     let left = world.all_in(PLATFORM).await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert_eq!(left[0]["metadata"]["name"], "gpu-west");

@@ -2,7 +2,6 @@
 //!
 //! Owns the files and the server, which is git's own. Must not know who fetches.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
@@ -165,7 +164,6 @@ async fn serve(State(directory): State<Arc<TemporaryDirectory>>, request: Reques
 async fn backend(files: &Path, rest: &str, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let body = to_bytes(body, LONGEST_REQUEST).await.unwrap();
-    let header = |name: &str| head.headers.get(name).map(HeaderValue::as_bytes).unwrap_or_default().to_owned();
     let mut command = git(files);
     command
         .arg("http-backend")
@@ -179,8 +177,8 @@ async fn backend(files: &Path, rest: &str, request: Request) -> Response {
         ("HTTP_CONTENT_ENCODING", "content-encoding"),
         ("GIT_PROTOCOL", "git-protocol"),
     ] {
-        // Safe: bytes of a header, without a zero.
-        command.env(variable, OsStr::new(&*String::from_utf8_lossy(&header(name))));
+        let value = head.headers.get(name).map(|value| value.to_str().unwrap());
+        command.env(variable, value.unwrap_or_default());
     }
     command.env("CONTENT_LENGTH", body.len().to_string());
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();

@@ -19,7 +19,8 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::world::SOON;
 
 /// The Deployment.
-const DEPLOYMENT: &str = "runai-operator-runai-cluster-operator";
+/// The name of the operator's Deployment in the guides.
+pub const DEPLOYMENT: &str = "runai-operator-runai-cluster-operator";
 /// The pause between two looks at a pod.
 const LOOK: Duration = Duration::from_millis(500);
 /// How long a probe may take, and how many in a row fail before a pod counts as not ready: as kubelets have it, with more time.

@@ -292,9 +292,7 @@ impl World {
             self.api.with = Credentials::Full;
             self.inventory = None;
         }
-        // Without a Date the age of a registration is judged by our clock: one made ahead of it is young for so much longer.
-        let ahead = if self.setup.habits.dateless { self.setup.habits.skew.max(0) } else { 0 };
-        let seconds = [30, i64::try_from(QUARANTINE.as_secs()).unwrap() + ahead, 30, 30, 30, 30, 30, 30];
+        let seconds = [30, i64::try_from(QUARANTINE.as_secs()).unwrap(), 30, 30, 30, 30, 30, 30];
         for seconds in seconds {
             self.wait(seconds);
             self.api.finish_deletes(self.now);

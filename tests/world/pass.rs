@@ -246,6 +246,9 @@ impl World {
         if matches!(sighting, Sighting::Present(_)) {
             pass.memory.seen_by = Some(self.api.who());
         }
+        if let Some(uuid) = pass.asked {
+            pass.observed.known_for = pass.memory.known_for(uuid, self.now);
+        }
         pass.observed.uuid = sighting;
     }
 

@@ -26,21 +26,26 @@ pub(super) enum Verdict {
 
 /// Judges an absence. A read may lag behind a create, as its commit may, by the quarantine. Once the control plane has taken
 /// our DELETE on the registration goes by itself, so that less caution is enough; and an answer that it is gone (204) is
-/// later news than any read can bring.
+/// later news than any read can bring. How old the registration is tells the control plane's clock; where its answers
+/// do not show it, at least as old as this process knows it.
 pub(super) fn judge(case: &Case<'_>, identity: &Identity, who: &Who, absence: Absence) -> Verdict {
     if !is_proof(case, identity, who, absence) {
         return Verdict::Unproven;
     }
+    if case.memory.delete_accepted.as_ref().is_some_and(|accepted| accepted.done) {
+        return Verdict::Gone;
+    }
     let asked = case.memory.delete_accepted.is_some() || case.recorded.delete_requested_at.is_some();
-    let done = case.memory.delete_accepted.as_ref().is_some_and(|accepted| accepted.done);
     let lag = case.policy.quarantine.min(if asked { READ_LAG } else { Duration::MAX });
-    let now = case.observed.remote_now.unwrap_or(case.now);
-    match identity.created {
+    let age = match (case.observed.remote_now, identity.created) {
         // A time further ahead than that is no time.
-        Some(created) if !done && now.duration_since(created).unsigned_abs() < lag => {
-            Verdict::TooEarly(lag.saturating_sub(elapsed(created, now)))
-        }
-        Some(_) | None => Verdict::Gone,
+        (Some(now), Some(created)) if now.duration_since(created).unsigned_abs() < lag => elapsed(created, now),
+        (Some(_), _) => return Verdict::Gone,
+        (None, _) => case.observed.known_for,
+    };
+    match lag.saturating_sub(age) {
+        Duration::ZERO => Verdict::Gone,
+        left => Verdict::TooEarly(left),
     }
 }
 
