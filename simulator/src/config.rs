@@ -58,6 +58,8 @@ pub struct Config {
     pub latency_jitter_ms: u64,
     /// Compress replies for clients that say they take gzip.
     pub gzip: bool,
+    /// Say the time in each reply, as `Date`.
+    pub date: bool,
     /// Entries kept in the journal.
     pub journal_capacity: usize,
 }
@@ -86,6 +88,7 @@ impl Default for Config {
             latency_ms: 0,
             latency_jitter_ms: 0,
             gzip: false,
+            date: true,
             journal_capacity: 100_000,
         }
     }

@@ -96,11 +96,12 @@ struct OpenEntry {
 }
 
 impl OpenEntry {
-    fn close(mut self, status: Option<u16>, bytes: usize) -> Timestamp {
+    /// Returns the time to show.
+    fn close(mut self, status: Option<u16>, bytes: usize) -> Option<Timestamp> {
         self.closed = true;
         let mut state = self.shared.state();
         state.journal.close(self.seq, status, u64::try_from(bytes).unwrap_or(u64::MAX));
-        state.clock.now()
+        state.config.date.then(|| state.clock.now())
     }
 
     fn delay(&self, fired: &Fired, when: Phase) -> Duration {
@@ -314,13 +315,13 @@ async fn deliver(
         }
         Delivery::Whole(reply) => {
             let body = reply.body.clone();
-            let now = entry.close(Some(reply.status), body.len());
-            Ok(response(&reply, &request_id, now, Body::from(body)))
+            let date = entry.close(Some(reply.status), body.len());
+            Ok(response(&reply, &request_id, date, Body::from(body)))
         }
         Delivery::Half(reply, ending) => {
             let half = reply.body.slice(..reply.body.len() / 2);
             let length = reply.body.len();
-            let now = entry.close(Some(reply.status), half.len());
+            let date = entry.close(Some(reply.status), half.len());
             let breaker = breaker.clone();
             let rest = futures::stream::once(async move {
                 // Pending once, so that the first half is on the wire before the connection breaks.
@@ -332,14 +333,14 @@ async fn deliver(
             });
             let first = futures::stream::once(async move { Ok::<_, Infallible>(half) });
             let body = first.map(|part| part.map_err(|never| match never {})).chain(rest);
-            let mut response = response(&reply, &request_id, now, Body::from_stream(body));
+            let mut response = response(&reply, &request_id, date, Body::from_stream(body));
             response.headers_mut().insert(http::header::CONTENT_LENGTH, HeaderValue::from(length));
             Ok(response)
         }
     }
 }
 
-fn response(reply: &Reply, request_id: &str, now: Timestamp, body: Body) -> Response<Body> {
+fn response(reply: &Reply, request_id: &str, date: Option<Timestamp>, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -349,7 +350,9 @@ fn response(reply: &Reply, request_id: &str, now: Timestamp, body: Body) -> Resp
             headers.insert(name, value);
         }
     };
-    set("date", &http_date(now));
+    if let Some(date) = date {
+        set("date", &http_date(date));
+    }
     set("x-request-id", request_id);
     if !reply.content_type.is_empty() {
         set("content-type", reply.content_type);
