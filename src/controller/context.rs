@@ -1,9 +1,9 @@
 //! What all passes share: clients, claims, and what the process remembers of each object.
 //!
-//! Owns who is woken when something changes. Must not know what a pass does.
+//! Owns what is known of each object, and when it may be looked at again. Must not know what a pass does.
 
+use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
-use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -19,7 +19,6 @@ use crate::api::{
 use crate::domain::claims::{Holding, NameClaim};
 use crate::domain::plan::claimed;
 use crate::domain::{Claim, Claims, ClusterUuid, Memory, ObjectKey, Recorded};
-use crate::inventory::Changed;
 use crate::telemetry::metrics::Metrics;
 
 use super::crd_guard::CrdGuard;
@@ -35,6 +34,8 @@ use super::signer::Signer;
 use super::status;
 use super::sync::lock;
 use super::watch::Change;
+
+mod waking;
 
 /// Shared by all passes.
 pub(crate) struct Context {
@@ -202,77 +203,7 @@ impl Context {
         lock(&self.claims).set(&notes::key_of(object), Some(claim));
     }
 
-    // ---- waking ----
-
-    /// Queues a pass. Passes that back off stay held.
-    pub(crate) fn enqueue(&self, key: &ObjectKey) {
-        if !self.leadership.is_leader() {
-            return;
-        }
-        if let Some(lane) = self.lane(key) {
-            // The receiver only goes when the process ends.
-            let _ = lane.queue.send(reference(key));
-        }
-    }
-
-    /// Queues a pass that does not wait for its back-off: something changed for this object.
-    pub(crate) fn wake(&self, key: &ObjectKey) {
-        if let Some(entry) = lock(&self.entries).get_mut(key) {
-            entry.hold = None;
-            entry.woken = true;
-        }
-        self.enqueue(key);
-    }
-
-    /// Wakes all objects, or those of one control plane.
-    pub(crate) fn wake_all(&self, control_plane: Option<&str>) {
-        for object in self.objects(control_plane) {
-            self.wake(&notes::key_of(&object));
-        }
-    }
-
-    /// Wakes the objects of a namespace.
-    pub(crate) fn wake_namespace(&self, namespace: &str) {
-        for object in self.objects(None).iter().filter(|object| object.namespace().as_deref() == Some(namespace)) {
-            self.wake(&notes::key_of(object));
-        }
-    }
-
-    /// Wakes the objects that changed registrations matter to: their owners, the owners of registrations with the same
-    /// name, and objects that wait for such a uuid or name.
-    pub(crate) fn wake_for(&self, changed: &[Changed], named: impl Fn(&str) -> Vec<ClusterUuid>) {
-        // Each name is looked up once, and before the lock: a control plane may list thousands of records under one.
-        let names: HashSet<&str> = changed
-            .iter()
-            .flat_map(|change| [&change.names.0, &change.names.1])
-            .flatten()
-            .map(String::as_str)
-            .collect();
-        let uuids: HashSet<ClusterUuid> = changed.iter().map(|change| change.uuid).collect();
-        let namesakes: HashSet<ClusterUuid> = names.iter().flat_map(|name| named(name)).collect();
-        let mut keys: Vec<ObjectKey> = {
-            let claims = lock(&self.claims);
-            uuids.union(&namesakes).flat_map(|uuid| claims.claimants(*uuid)).cloned().collect()
-        };
-        keys.extend(self.waiting_for(&uuids, &names));
-        keys.sort();
-        keys.dedup();
-        for key in &keys {
-            self.wake(key);
-        }
-    }
-
-    fn waiting_for(&self, uuids: &HashSet<ClusterUuid>, names: &HashSet<&str>) -> Vec<ObjectKey> {
-        let entries = lock(&self.entries);
-        let waiting = entries.iter().filter_map(|(key, entry)| Some((key, entry.waits_for.as_ref()?)));
-        waiting
-            .filter(|(_, (uuid, name))| {
-                uuid.is_some_and(|uuid| uuids.contains(&uuid))
-                    || name.as_deref().is_some_and(|name| names.contains(name))
-            })
-            .map(|(key, _)| key.clone())
-            .collect()
-    }
+    // ---- objects ----
 
     /// The objects in the store, or those of one control plane.
     pub(crate) fn objects(&self, control_plane: Option<&str>) -> Vec<Arc<Watched>> {
