@@ -253,6 +253,7 @@ fn memory(d: &mut Draw<'_>) -> Memory {
         trouble: d.maybe(|d| (d.one(&Reason::ALL), time(d))),
         failures: d.one(&[0, 1, u32::MAX]),
         made: d.maybe(time),
+        unnoted: d.maybe(identity),
         known: d.maybe(|d| (uuid(d), time(d))),
     }
 }

@@ -48,9 +48,9 @@ impl Pass<'_> {
             turn.intent_started = Some(Boottime::now());
             self.memory.intends(intent);
         }
-        if marks.identity.is_some() && self.recorded.intent.is_some() {
+        if let Some(made) = marks.identity.as_ref().filter(|_| self.recorded.intent.is_some()) {
             // Kept before the write: the news that the object is gone may overtake the answer.
-            self.memory.made = Some(now());
+            self.memory.notes(made, now());
             self.keep();
         }
         let patch = notes::mark_patch(&self.object, marks, &self.ctx.signer);

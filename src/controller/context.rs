@@ -2,16 +2,16 @@
 //!
 //! Owns what is known of each object, and when it may be looked at again. Must not know what a pass does.
 
-use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use kube::runtime::reflector::{ObjectRef, Store};
 use kube::{Client, ResourceExt};
-use tokio::sync::Notify;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::{Mutex as AsyncMutex, Notify};
 
 use crate::api::{
     CLUSTER_UUID, CREATE_PENDING, DEFAULT_CONTROL_PLANE, Lenient, RECONCILE_REQUESTED_AT, REGISTERED_WITH, Watched,
@@ -51,6 +51,9 @@ pub(crate) struct Context {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) rooms: Rooms,
     pub(crate) secrets: Secrets,
+    /// The registrations of objects that were gone too soon: what fails on such an object and what hears of its end would
+    /// both delete them.
+    pub(crate) cleaned_up: AsyncMutex<HashSet<ClusterUuid>>,
     entries: Mutex<HashMap<ObjectKey, Entry>>,
 }
 
@@ -120,6 +123,7 @@ impl Context {
             claims: Mutex::default(),
             metrics,
             lanes,
+            cleaned_up: AsyncMutex::default(),
             entries: Mutex::default(),
         }
     }

@@ -50,9 +50,14 @@ impl Pass<'_> {
             match plan.step {
                 Step::Look(look) => self.look(&look).await,
                 Step::Delete { uuid, force } => {
+                    let mut cleaned_up = self.ctx.cleaned_up.lock().await;
+                    if cleaned_up.contains(&uuid) {
+                        return;
+                    }
                     warn!(object = %self.key, %uuid, "the object is gone, its registration was just made and goes too");
                     self.delete(uuid, force).await;
                     if self.observed.trouble.is_none() {
+                        cleaned_up.insert(uuid);
                         return;
                     }
                 }

@@ -29,6 +29,8 @@ pub struct Memory {
     pub learned: Option<Identity>,
     /// When a registration that was just made began to be noted on the object.
     pub made: Option<Timestamp>,
+    /// That registration, until the write that notes it has succeeded.
+    pub unnoted: Option<Identity>,
     /// The open intent, in case somebody wipes the annotation.
     pub intent: Option<Intent>,
     /// The attempt that was certainly never sent: its intent may be written over at once.
@@ -81,6 +83,12 @@ impl Memory {
         self.refused = None;
     }
 
+    /// Notes that a registration that was just made is about to be noted on the object.
+    pub fn notes(&mut self, made: &Identity, now: Timestamp) {
+        self.made = Some(now);
+        self.unnoted = Some(made.clone());
+    }
+
     /// Notes that the object's metadata says `marks` now.
     pub fn marked(&mut self, marks: &Marks) {
         if marks.intent.is_none() {
@@ -91,6 +99,7 @@ impl Memory {
         }
         if marks.identity.is_some() {
             self.learned = None;
+            self.unnoted = None;
         }
     }
 

@@ -417,4 +417,12 @@ fn an_object_leaves_something_behind_if_its_deletion_did_not_wait_for_our_finali
     assert_eq!(left_behind(&noted().but(|s| s.recorded.finalizer = false).case()), None, "somebody took it off");
     assert_eq!(left_behind(&noted().but(|s| s.deleting = true).case()), None, "it waited, and somebody took it off");
     assert_eq!(left_behind(&noted().but(|s| s.recorded.annotated = Annotated::Nothing).case()), None, "not noted");
+
+    let new = identity(OTHER, Provenance::Created);
+    let unnoted = || noted().but(|s| s.memory.notes(&new, at(1000)));
+    assert_eq!(left_behind(&unnoted().case()), Some(new.clone()), "another write came between");
+    assert_eq!(left_behind(&unnoted().but(|s| s.recorded.finalizer = false).case()), Some(new.clone()));
+    assert_eq!(left_behind(&unnoted().but(|s| s.deleting = true).case()), None);
+    let marks = Marks { identity: Some(new.clone()), intent: None };
+    assert_eq!(left_behind(&unnoted().but(|s| s.memory.marked(&marks)).case()), Some(own.clone()), "noted");
 }

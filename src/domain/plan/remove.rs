@@ -63,11 +63,14 @@ pub(super) fn clean_up(case: &Case<'_>, made: &Identity) -> Option<Plan> {
 }
 
 /// What an object leaves behind that was deleted without a wait for our finalizer: Kubernetes had read the finalizers
-/// before ours came, and does not look again. If somebody took it off, it is not there.
+/// before ours came, and does not look again. If somebody took it off, it is not there, and what was noted stays; what
+/// could not be noted any more is known to nobody else.
 pub(super) fn left_behind(case: &Case<'_>) -> Option<Identity> {
-    match &case.recorded.annotated {
-        Annotated::Fits(identity) if case.recorded.finalizer && !case.deleting => Some(identity.clone()),
-        Annotated::Fits(_) | Annotated::Misfit(_) | Annotated::Nothing => None,
+    match (&case.memory.unnoted, &case.recorded.annotated) {
+        _ if case.deleting => None,
+        (Some(unnoted), _) => Some(unnoted.clone()),
+        (None, Annotated::Fits(identity)) if case.recorded.finalizer => Some(identity.clone()),
+        (None, Annotated::Fits(_) | Annotated::Misfit(_) | Annotated::Nothing) => None,
     }
 }
 
