@@ -196,15 +196,28 @@ impl Context {
         }
     }
 
-    /// Keeps the claims of an object in step with its notes.
+    /// Keeps the claims of an object in step with its notes. Others may wait for a name that it claims no longer, and
+    /// nothing else may tell them: it may not be registered, and the news that it was may have come earlier.
     pub(crate) fn index(&self, object: &Watched, recorded: &Recorded, memory: &Memory) {
         let name = recorded.intent.as_ref().map(|intent| NameClaim {
             origin: intent.origin.clone(),
             tenant: intent.tenant,
             name: intent.name.clone(),
         });
-        let claim = claim(object, claimed(recorded, memory), name);
-        lock(&self.claims).set(&notes::key_of(object), Some(claim));
+        let (key, claim) = (notes::key_of(object), claim(object, claimed(recorded, memory), name));
+        let released = {
+            let mut claims = lock(&self.claims);
+            let before = claims.get(&key).and_then(|before| before.name.clone());
+            let released = before.filter(|name| claim.name.as_ref() != Some(name));
+            claims.set(&key, Some(claim));
+            released
+        };
+        let Some(released) = released else { return };
+        for other in self.waiting_for(&HashSet::new(), &HashSet::from([released.name.as_str()])) {
+            if other != key {
+                self.wake(&other);
+            }
+        }
     }
 
     // ---- objects ----

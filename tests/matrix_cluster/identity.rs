@@ -209,65 +209,6 @@ fn row_35_what_is_registered_while_kubernetes_deletes_goes_too() {
     });
 }
 
-/// The same, where the registration could not be noted on the object before the object went.
-#[test]
-fn row_35_what_could_not_be_noted_any_more_goes_too() {
-    on_stage(async |stage| {
-        let plane = stage.plane("unnoted").await;
-        refuse_notes(stage, "unnoted").await;
-        plane.apply(stage, "unnoted").await;
-        stage
-            .eventually("a refused note", async || {
-                let said = stage.world.operator.logs().unwrap();
-                if said.contains("object not written object=team-a/unnoted") { Ok(()) } else { Err(()) }
-            })
-            .await;
-        let id = plane.only("unnoted");
-        stage.strip_finalizer("unnoted").await;
-        stage.world.delete("unnoted").await;
-        stage.until_gone("unnoted").await;
-        stage
-            .eventually("nothing left behind", async || match plane.simulator.live_clusters() {
-                live if live.is_empty() => Ok(()),
-                live => Err(live),
-            })
-            .await;
-        assert_eq!(plane.sent(), ["Create unnoted 201".to_owned(), format!("Delete {id} 204")]);
-    });
-}
-
-/// From now on the API server refuses that this object says which registration it has.
-async fn refuse_notes(stage: &Stage, name: &str) {
-    let kind = |kind: &str, spec: Value| json!({ "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": { "name": name }, "spec": spec });
-    let refused =
-        format!("object.metadata.name == '{name}' && '{SIGNED_NOTE}' in object.metadata.?annotations.orValue({{}})");
-    let rule = json!({
-        "apiGroups": ["runai-operator.io"], "apiVersions": ["*"], "resources": ["runaiclusters"],
-        "operations": ["CREATE", "UPDATE"],
-    });
-    let policy = json!({
-        "matchConstraints": { "resourceRules": [rule] },
-        "validations": [{ "expression": format!("!({refused})"), "message": "no notes here", "reason": "Forbidden" }],
-    });
-    let binding = json!({ "policyName": name, "validationActions": ["Deny"] });
-    for object in [kind("ValidatingAdmissionPolicy", policy), kind("ValidatingAdmissionPolicyBinding", binding)] {
-        stage.world.bed.kubectl_apply(&object.to_string()).await.unwrap();
-    }
-    let noted = json!({
-        "apiVersion": "runai-operator.io/v1alpha1", "kind": "RunaiCluster",
-        "metadata": { "name": name, "namespace": TEAM, "annotations": { SIGNED_NOTE: "" } }, "spec": {},
-    });
-    let file = stage.world.bed.directory().join(format!("{name}.json"));
-    std::fs::write(&file, noted.to_string()).unwrap();
-    let args = ["create", "--dry-run=server", "-f", &file.display().to_string()];
-    stage
-        .eventually("notes to be refused", async || match stage.world.bed.kubectl(&args).await.unwrap() {
-            output if output.stderr.contains("no notes here") => Ok(()),
-            output => Err(output.stderr),
-        })
-        .await;
-}
-
 /// Registrations that no object owns, by the control plane's status.
 async fn unmanaged(stage: &Stage, plane: &Plane) -> Option<i64> {
     stage.world.plane(&plane.name).await["status"]["registrations"]["unmanaged"].as_i64()

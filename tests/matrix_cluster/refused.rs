@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use runai_simulator::{FaultAction, FaultRule, Operation, Phase};
 use serde_json::{Value, json};
 
 use crate::stage::{INTENT_NOTE, Plane, SIGNED_NOTE, Stage, on_stage};
@@ -13,6 +14,8 @@ use crate::world::{TEAM, condition, uuid};
 const REFUSAL: Duration = Duration::from_secs(8);
 /// Back-off of 1, 2, 4 s, shortened by up to a half, allows five attempts in that time; a list may wake two more.
 const MOST_ATTEMPTS: usize = 7;
+/// The policy of [`refuse_identities`].
+const NO_IDENTITY: &str = "no-identity";
 
 /// A policy of the cluster's own that refuses updates of RunaiClusters of which `allowed` (CEL) is not true.
 fn policy(name: &str, resource: &str, allowed: &str) -> Value {
@@ -100,23 +103,20 @@ fn row_36_a_policy_against_the_intent_keeps_the_request_back() {
     });
 }
 
+/// From now on no object may say which registration it has.
+async fn refuse_identities(stage: &Stage, plane: &Plane, probe: &str) {
+    bystander(stage, plane, probe).await;
+    let annotation = format!("{SIGNED_NOTE}=x");
+    let probe = ["annotate", "rcl", probe, "-n", TEAM, "--overwrite", &annotation, "--dry-run=server"];
+    let allowed = format!("!('{SIGNED_NOTE}' in object.metadata.?annotations.orValue({{}}))");
+    enact(stage, NO_IDENTITY, "runaiclusters", &allowed, &probe).await;
+}
+
 #[test]
 fn row_36_a_policy_against_the_identity_costs_no_second_request() {
     on_stage(async |stage| {
         let plane = stage.plane("policy-uuid").await;
-        bystander(stage, &plane, "pu-probe").await;
-        let probe = [
-            "annotate",
-            "rcl",
-            "pu-probe",
-            "-n",
-            TEAM,
-            "--overwrite",
-            "runai-operator.io/registered-with=x",
-            "--dry-run=server",
-        ];
-        let allowed = format!("!('{SIGNED_NOTE}' in object.metadata.?annotations.orValue({{}}))");
-        enact(stage, "no-identity", "runaiclusters", &allowed, &probe).await;
+        refuse_identities(stage, &plane, "pu-probe").await;
         plane.apply(stage, "pu").await;
         plane.committed("pu").await;
         endure(stage, "pu").await;
@@ -124,10 +124,55 @@ fn row_36_a_policy_against_the_identity_costs_no_second_request() {
         stage.restart().await;
         endure(stage, "pu").await;
         assert_eq!(plane.creates("pu"), (1, 1));
-        repeal(stage, "no-identity").await;
+        repeal(stage, NO_IDENTITY).await;
         let object = stage.until_ready("pu").await;
         assert_eq!(uuid(&object), plane.only("pu"));
         assert_eq!(plane.creates("pu"), (1, 1));
+    });
+}
+
+/// What cannot be noted on an object is deleted with it, although nothing on it names the registration.
+#[test]
+fn row_35_what_could_not_be_noted_any_more_goes_too() {
+    on_stage(async |stage| {
+        let plane = stage.plane("unnoted").await;
+        refuse_identities(stage, &plane, "un-probe").await;
+        plane.apply(stage, "un").await;
+        plane.committed("un").await;
+        let id = plane.only("un");
+        assert!(endure(stage, "un").await > 0, "it tries on");
+        stage.strip_finalizer("un").await;
+        stage.world.delete("un").await;
+        stage.until_gone("un").await;
+        stage
+            .eventually("nothing left behind", async || match plane.simulator.live_clusters() {
+                live if live.is_empty() => Ok(()),
+                live => Err(live),
+            })
+            .await;
+        assert_eq!(plane.sent(), ["Create un 201".to_owned(), format!("Delete {id} 204")]);
+        repeal(stage, NO_IDENTITY).await;
+    });
+}
+
+/// A name that was wanted, and is not any more, is free for whoever waits for it.
+#[test]
+fn row_07_a_name_that_is_given_up_goes_to_the_object_that_waits() {
+    on_stage(async |stage| {
+        let plane = stage.plane("given-up").await;
+        let refused = FaultAction::Status { code: 422, body: None, headers: [].into(), phase: Phase::Pre };
+        plane.simulator.add_fault(FaultRule::on(Operation::Create, refused));
+        let spec = |name: &str| json!({ "name": name, "domain": "https://given-up.example.com" });
+        stage.world.apply(&plane.object("gu-first", spec("Wanted"))).await;
+        stage.until_reason("gu-first", "Rejected").await;
+        stage.world.apply(&plane.object("gu-second", spec("Wanted"))).await;
+        stage.until_reason("gu-second", "NameConflict").await;
+        plane.simulator.clear_faults();
+        stage.world.patch("gu-first", json!({ "spec": { "name": "Other" } })).await;
+        for name in ["gu-first", "gu-second"] {
+            stage.until_ready(name).await;
+        }
+        assert_eq!((plane.creates("Wanted").1, plane.creates("Other").1), (1, 1));
     });
 }
 
