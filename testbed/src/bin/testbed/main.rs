@@ -43,7 +43,7 @@ enum Command {
     /// Builds all test programs and runs them, some at a time.
     Suite {
         /// How many at a time.
-        #[arg(long, env = "TEST_LANES", default_value_t = 4)]
+        #[arg(long, env = "TEST_LANES", default_value_t = 3)]
         lanes: usize,
         /// Only these; by default all.
         names: Vec<String>,
