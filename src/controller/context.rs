@@ -191,9 +191,7 @@ impl Context {
         let registered = object.status().and_then(|status| status.name.as_deref());
         let intended = claim.name.as_ref().map(|claim| claim.name.as_str());
         let names = registered.into_iter().chain(intended).collect();
-        for key in self.waiting_for(&claim.holds.iter().map(|held| held.uuid).collect(), &names) {
-            self.wake(&key);
-        }
+        self.wake_waiting(&key, &claim.holds.iter().map(|held| held.uuid).collect(), &names);
     }
 
     /// Keeps the claims of an object in step with its notes. Others may wait for a name that it claims no longer, and
@@ -212,11 +210,8 @@ impl Context {
             claims.set(&key, Some(claim));
             released
         };
-        let Some(released) = released else { return };
-        for other in self.waiting_for(&HashSet::new(), &HashSet::from([released.name.as_str()])) {
-            if other != key {
-                self.wake(&other);
-            }
+        if let Some(released) = released {
+            self.wake_waiting(&key, &HashSet::new(), &HashSet::from([released.name.as_str()]));
         }
     }
 

@@ -198,12 +198,7 @@ fn row_35_what_is_registered_while_kubernetes_deletes_goes_too() {
         slow.answer();
         deletion.await.unwrap().unwrap();
         stage.until_gone("late").await;
-        stage
-            .eventually("nothing left behind", async || match plane.simulator.live_clusters() {
-                live if live.is_empty() => Ok(()),
-                live => Err(live),
-            })
-            .await;
+        plane.until_nothing_is_left(stage).await;
         assert_eq!(plane.sent(), ["Create late 201".to_owned(), format!("Delete {id} 204")]);
         slow.close(stage).await;
     });

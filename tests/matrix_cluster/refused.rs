@@ -144,12 +144,7 @@ fn row_35_what_could_not_be_noted_any_more_goes_too() {
         stage.strip_finalizer("un").await;
         stage.world.delete("un").await;
         stage.until_gone("un").await;
-        stage
-            .eventually("nothing left behind", async || match plane.simulator.live_clusters() {
-                live if live.is_empty() => Ok(()),
-                live => Err(live),
-            })
-            .await;
+        plane.until_nothing_is_left(stage).await;
         assert_eq!(plane.sent(), ["Create un 201".to_owned(), format!("Delete {id} 204")]);
         repeal(stage, NO_IDENTITY).await;
     });

@@ -249,6 +249,16 @@ impl Plane {
         records[0].uuid
     }
 
+    /// Waits until no registration lives here.
+    pub async fn until_nothing_is_left(&self, stage: &Stage) {
+        stage
+            .eventually("nothing left behind", async || match self.simulator.live_clusters() {
+                live if live.is_empty() => Ok(()),
+                live => Err(live),
+            })
+            .await;
+    }
+
     /// How many POSTs with that name arrived, and how many registrations they made.
     pub fn creates(&self, name: &str) -> (u64, u64) {
         let counters = self.simulator.counters();

@@ -68,8 +68,14 @@ impl Context {
         }
     }
 
-    /// The objects that wait for one of these uuids or names.
-    pub(super) fn waiting_for(&self, uuids: &HashSet<ClusterUuid>, names: &HashSet<&str>) -> Vec<ObjectKey> {
+    /// Wakes the objects that wait for one of these uuids or names, but for the one that gives them up.
+    pub(super) fn wake_waiting(&self, giver: &ObjectKey, uuids: &HashSet<ClusterUuid>, names: &HashSet<&str>) {
+        for key in self.waiting_for(uuids, names).iter().filter(|key| *key != giver) {
+            self.wake(key);
+        }
+    }
+
+    fn waiting_for(&self, uuids: &HashSet<ClusterUuid>, names: &HashSet<&str>) -> Vec<ObjectKey> {
         let entries = lock(&self.entries);
         let waiting = entries.iter().filter_map(|(key, entry)| Some((key, entry.waits_for.as_ref()?)));
         waiting
